@@ -1,0 +1,34 @@
+"""Packaging of vismem: `pip install -e .`, and `pip install -e ".[test]"` for the tests."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="vismem",
+    version="0.1.0",
+    description="Draws images from language, step by step, with an adaptive memory (JAX/Flax).",
+    packages=find_packages(include=["vismem", "vismem.*"]),
+    python_requires=">=3.11,<3.13",
+    install_requires=[
+        "jax>=0.10,<0.12",
+        "flax>=0.12.8,<0.13",
+        "optax>=0.2.8",
+        "orbax-checkpoint>=0.12.8,<1",
+        "grain>=0.2.18",
+        "tensorflow-datasets>=4.9.10",
+        "transformers>=5.17,<6",
+        "tokenizers>=0.22",
+        "safetensors>=0.5",
+        "ml_collections>=1.1",
+        "numpy>=2",
+        "scipy>=1.13",
+        "pillow>=11",
+        "einops>=0.8",
+        "rich>=13",
+        "tensorboardX>=2.6",
+        "matplotlib>=3.9",
+    ],
+    extras_require={
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff==0.14.5"],
+    },
+    entry_points={"console_scripts": ["vismem = vismem.cli:main"]},
+)

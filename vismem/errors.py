@@ -1,0 +1,5 @@
+"""The one exception for what a user can put right: the command line prints it as one line, exit code 2."""
+
+
+class UserError(Exception):
+    """A mistake in a config, a file or a command. The message names the thing and the remedy."""

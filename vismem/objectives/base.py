@@ -1,0 +1,44 @@
+"""What the training loop and the drawing scan ask of an objective."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import jax
+
+Params = Mapping[str, Any]
+Batch = Mapping[str, jax.Array]
+Metrics = dict[str, jax.Array]
+
+
+class Objective(Protocol):
+    """What makes a run a flow, a GAN, a masked-token, a contrastive or a captioning run.
+
+    Attributes:
+      players: who is trained, in the order of their updates; parameters are a dict with one entry a
+        player, and each player's loss moves its own entry only.
+    """
+
+    players: tuple[str, ...]
+
+    def init(self, key: jax.Array, batch: Batch) -> Params:
+        """Parameters of every player, {player: tree}, boxed with their logical axes (flax `Partitioned`)."""
+
+    def loss(
+        self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
+    ) -> tuple[jax.Array, Metrics]:
+        """The scalar float32 loss of `player` on a batch, and scalars to log. Means over the batch."""
+
+
+class Drawer(Objective, Protocol):
+    """An objective that draws: the scan over drawing steps needs these of it."""
+
+    def start(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """X_1, the canvas before anything is drawn, of `shape` [B, H, W, C]."""
+
+    def renoise(self, canvas: jax.Array, time: jax.Array, to: jax.Array, key: jax.Array) -> jax.Array:
+        """Takes a canvas at `time` back to the noisier `to` without adding what it did not know."""
+
+    def advance(
+        self, canvas: jax.Array, estimate: jax.Array, time: jax.Array, to: jax.Array
+    ) -> jax.Array:
+        """X_{t+1} from X_t and the estimate Y_{t+1}: the canvas moved from `time` on to `to`."""
