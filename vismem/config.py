@@ -1,0 +1,268 @@
+"""A run's config: from a file and the command line to frozen dataclasses, one a room, and to config.json.
+
+A config file is Python with one function, `get_config(argument: str) -> ml_collections.ConfigDict`.
+What the keys may be and which types they take is written once, in the dataclasses: `RunConfig` here
+and the rooms' own; options of components chosen by name are checked by `registry.build`.
+"""
+
+import ast
+import dataclasses
+import importlib.util
+import json
+import os
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml_collections import ConfigDict
+
+from vismem.errors import UserError
+from vismem.registry import check_type, nearest
+
+if TYPE_CHECKING:  # these rooms import jax, and a mistake in a config should not wait for that
+    from vismem.data import DataConfig
+    from vismem.parallel.mesh import MeshConfig
+    from vismem.training.checkpoint import CheckpointConfig
+    from vismem.training.optimizer import OptimizerConfig
+
+DURATIONS = ("steps", "examples", "epochs")
+FILE = "config.json"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything a run has. The parts of the model go to the objective, which asks for them by name.
+
+    Attributes:
+      batch_size: examples a step, over all devices and hosts.
+      data: where examples come from, and what is done to them.
+      objective: `{"name": ..., **options}`, what makes the run a flow, a GAN, ...
+      optimizer: how parameters move.
+      steps, examples, epochs: how long to train; exactly one is set.
+      seed: of parameters, data order, noise and drawings.
+      mesh: how the devices are laid out.
+      text, vision, fusion, memory, strategy, painter: the parts of the model, `{"name": ..., **options}`.
+      ema: decay of the running average of the parameters, which is what draws and is evaluated.
+      checkpoint: when to save, and what to keep.
+      log_every: steps between two training lines of metrics.jsonl.
+      evaluators: label -> `{"name": ..., "every": steps, **options}`; `every = 0` is at the end only.
+      experiment: the file and argument the config came from, "experiments/quickstart.py:argument".
+    """
+
+    batch_size: int
+    data: "DataConfig"
+    objective: Mapping[str, Any]
+    optimizer: "OptimizerConfig"
+    steps: int | None = None
+    examples: int | None = None
+    epochs: float | None = None
+    seed: int = 0
+    mesh: "MeshConfig" = None
+    text: Mapping[str, Any] = field(default_factory=dict)
+    vision: Mapping[str, Any] = field(default_factory=dict)
+    fusion: Mapping[str, Any] = field(default_factory=dict)
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    strategy: Mapping[str, Any] = field(default_factory=dict)
+    painter: Mapping[str, Any] = field(default_factory=dict)
+    ema: float = 0.999
+    checkpoint: "CheckpointConfig" = None
+    log_every: int = 50
+    evaluators: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    experiment: str = ""
+
+    def __post_init__(self):
+        given = [d for d in DURATIONS if getattr(self, d) is not None]
+        if len(given) != 1:
+            raise UserError(
+                f"{' and '.join(given) or 'duration'}: set exactly one of steps, examples, epochs"
+            )
+        for key in (*given, "batch_size", "log_every"):
+            if getattr(self, key) <= 0:
+                raise UserError(f"{key}={getattr(self, key)!r}: must be above 0")
+        if not 0 <= self.ema < 1:
+            raise UserError(f"ema={self.ema!r}: must be at least 0 and below 1")
+
+
+def load(spec: str) -> ConfigDict:
+    """The config that `get_config(argument)` of a file gives.
+
+    Args:
+      spec: "path/to/file.py" or "path/to/file.py:argument"; the argument goes to the file as it is.
+    """
+    path, _, argument = spec.partition(":")
+    file = Path(path)
+    if not file.is_file():
+        beside = [str(p) for p in file.parent.glob("*.py")] if file.parent.is_dir() else []
+        raise UserError(f"{path}: no such config file; {nearest(str(file), beside)}")
+    module_spec = importlib.util.spec_from_file_location(file.stem, file)
+    if module_spec is None:
+        raise UserError(f"{path}: a config is a Python file (.py) with a function get_config")
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+        if not callable(getattr(module, "get_config", None)):
+            raise UserError(f"{path}: has no function get_config(argument)")
+        config = module.get_config(argument)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a file of the user's may raise
+        raise UserError(
+            f"{path}: get_config({argument!r}) failed: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"{path}: get_config returns {type(config).__name__}, not a ConfigDict")
+    with config.unlocked():
+        config.experiment = spec
+    return config
+
+
+def override(config: ConfigDict, settings: Iterable[str]) -> ConfigDict:
+    """Sets keys of `config` in place from the command line, and returns it.
+
+    A key need not be written in the file: it may be any that the run or the component has. A duration
+    replaces the file's: with `--config.steps=10` neither examples nor epochs remain.
+
+    Args:
+      settings: "--config.optimizer.lr=3e-4"; values are Python literals, anything else is a string.
+    """
+    top = [f.name for f in dataclasses.fields(RunConfig)]
+    for setting in settings:
+        key, equals, text = setting.removeprefix("--config.").partition("=")
+        if not setting.startswith("--config.") or not equals:
+            raise UserError(f"{setting}: unknown argument; settings read --config.some.key=value")
+        *parents, last = key.split(".")
+        if key.split(".")[0] not in top:
+            raise UserError(f"{key}={text}: unknown key; {nearest(key, [*_dotted(config), *top])}")
+        with config.unlocked(), config.ignore_type():
+            part = config
+            for depth, name in enumerate(parents):
+                if part.get(name) is None:
+                    part[name] = ConfigDict()
+                part = part[name]
+                if not isinstance(part, ConfigDict):
+                    above = ".".join(parents[: depth + 1])
+                    raise UserError(f"{key}={text}: {above} is {part!r}, which has no keys")
+            part[last] = _value(text, part.get(last))
+            if key in DURATIONS:
+                config.update({d: None for d in DURATIONS if d != key and d in config})
+    return config
+
+
+def _value(text: str, current: Any) -> Any:
+    """A setting's text as a value, in the manner of the `current` one."""
+    try:
+        value = {"true": True, "false": False, "none": None}[text.lower()]
+    except KeyError:
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = text
+    if isinstance(current, str) and value is not None:
+        return value if isinstance(value, str) else text
+    if isinstance(current, float) and type(value) is int:
+        return float(value)
+    return value
+
+
+def _dotted(config: Mapping[str, Any], above: str = "") -> list[str]:
+    """Every key of a nested config, as it is written on the command line."""
+    keys = []
+    for name, value in config.items():
+        inner = isinstance(value, (Mapping, ConfigDict))
+        keys += _dotted(value, f"{above}{name}.") if inner else [f"{above}{name}"]
+    return keys
+
+
+def plain(value: Any) -> Any:
+    """Config values as dicts and tuples all the way down, references resolved."""
+    if isinstance(value, ConfigDict):
+        value = value.copy_and_resolve_references()
+    if isinstance(value, (Mapping, ConfigDict)):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(map(plain, value))
+    return value
+
+
+def freeze(cls: type, config: Mapping[str, Any], path: str, **types: type) -> Any:
+    """A frozen dataclass from its part of a config.
+
+    Args:
+      cls: the dataclass; fields that are dataclasses are frozen likewise.
+      config: field name -> value; what is left out takes the field's default.
+      path: the dotted key of this part ("" for the whole config), for error lines.
+      **types: classes that annotations of `cls` name without importing them.
+    """
+    hints = typing.get_type_hints(cls, localns=types)
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    values, prefix = {}, f"{path}." if path else ""
+    check_type(config, Mapping, path or "config")
+    for name, value in plain(config).items():
+        if name not in fields:
+            known = [prefix + f for f in fields]
+            raise UserError(
+                f"{prefix}{name}={value!r}: unknown key; {nearest(prefix + name, known)}"
+            )
+        if dataclasses.is_dataclass(hints[name]):
+            value = freeze(hints[name], value, prefix + name)
+        else:
+            check_type(value, hints[name], prefix + name)
+        values[name] = value
+    for name, f in fields.items():
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if required and name not in values:
+            raise UserError(f"{prefix}{name}: missing; the config must set it")
+    return cls(**values)
+
+
+def run_config(config: Mapping[str, Any]) -> RunConfig:
+    """The whole config, every room's part validated. Imports the rooms, and jax with them."""
+    from vismem.data import DataConfig
+    from vismem.parallel.mesh import MeshConfig
+    from vismem.training.checkpoint import CheckpointConfig
+    from vismem.training.optimizer import OptimizerConfig
+
+    rooms = {c.__name__: c for c in (DataConfig, MeshConfig, CheckpointConfig, OptimizerConfig)}
+    return freeze(RunConfig, {"mesh": {}, "checkpoint": {}, **plain(config)}, "", **rooms)
+
+
+def read(folder: str | os.PathLike) -> ConfigDict:
+    """The config of the run in `folder`."""
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise UserError(f"{folder}: not a run (it holds no {FILE}); `vismem train` makes one")
+    try:
+        return ConfigDict(plain(json.loads(path.read_text())))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"{path}: damaged, not a config ({error}); restore it or train anew"
+        ) from None
+
+
+def write(config: ConfigDict, folder: str | os.PathLike) -> None:
+    """Writes `config` to the run's folder, whole or not at all."""
+    folder = Path(folder)
+    text = json.dumps(plain(config), indent=2) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{FILE}.partial"
+    partial.write_text(text)
+    partial.replace(folder / FILE)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str]) -> list[str]:
+    """Dotted keys in which two configs differ, but for the top-level keys in `free`."""
+
+    def flat(config):
+        values = plain(config)
+        return {k: _at(values, k) for k in _dotted(values) if k.split(".")[0] not in free}
+
+    before, after = flat(old), flat(new)
+    return sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
+
+
+def _at(values: Any, key: str) -> Any:
+    for name in key.split("."):
+        values = values[name]
+    return values
