@@ -1,0 +1,193 @@
+"""A scene: objects with attributes and places on a background; texts describe it, pictures show it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vismem.errors import UserError
+
+COLORS = {
+    "red": (225, 40, 40),
+    "orange": (250, 130, 20),
+    "yellow": (250, 220, 40),
+    "green": (30, 160, 60),
+    "cyan": (60, 205, 230),
+    "blue": (40, 70, 220),
+    "purple": (140, 50, 180),
+    "pink": (245, 110, 180),
+}
+BACKGROUNDS = {
+    "white": (250, 250, 250),
+    "grey": (155, 155, 155),
+    "black": (16, 16, 16),
+    "beige": (235, 215, 175),
+}
+# Radius of each size as a share of the picture's width; `OUTLINES` are in units of it.
+SIZES = {"small": 0.10, "large": 0.165}
+FILLS = ("solid", "outline", "striped")
+
+
+def _star(points: int, outer: float, inner: float) -> np.ndarray:
+    angles = np.arange(2 * points) * math.pi / points
+    radii = np.where(np.arange(2 * points) % 2, inner, outer)
+    return np.stack([radii * np.sin(angles), -radii * np.cos(angles)], axis=1)
+
+
+def _cross(reach: float, arm: float) -> np.ndarray:
+    r, a = reach, arm
+    corners = [(-a, -r), (a, -r), (a, -a), (r, -a), (r, a), (a, a)]
+    return np.array(corners + [(-x, -y) for x, y in corners])
+
+
+# shape -> corners [N, 2], (x, y) with y down, about the centroid: a thing's place is its centre of
+# mass. Areas are alike (2 to 3.3), so that size and shape are separate attributes.
+OUTLINES = {
+    "circle": _star(32, 1.0, 1.0),
+    "square": 0.9 * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]),
+    "triangle": 1.3 * np.array([(0, -1), (math.sqrt(0.75), 0.5), (-math.sqrt(0.75), 0.5)]),
+    "diamond": 1.2 * np.array([(0, -1), (1, 0), (0, 1), (-1, 0)]),
+    "cross": _cross(1.1, 0.4),
+    "star": _star(5, 1.3, 0.56),
+}
+SHAPES = tuple(OUTLINES)
+# shape -> how far it reaches from its centre: (left, up, right, down) and the farthest corner.
+_REACH = {s: (*(-p.min(0)), *p.max(0), np.hypot(*p.T).max().item()) for s, p in OUTLINES.items()}
+_EDGE = 0.015  # things stay this far inside the picture
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One object of a scene.
+
+    Attributes:
+      shape: "circle", "square", "triangle", "diamond", "cross" or "star".
+      color: a name in `COLORS`.
+      size: "small" or "large".
+      fill: "solid", "outline" or "striped".
+      x: centre, as a share of the picture's width, 0 at the left edge.
+      y: centre, as a share of the picture's height, 0 at the top edge.
+
+    In a scene read from a picture an attribute is None where the reader cannot tell.
+    """
+
+    shape: str | None
+    color: str | None
+    size: str | None
+    fill: str | None
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Objects, in the order in which they were placed, on a plain background.
+
+    Attributes:
+      things: the objects.
+      background: a name in `BACKGROUNDS`; None where a reader cannot tell.
+    """
+
+    things: tuple[Thing, ...]
+    background: str | None
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What the scenes of a world are made of.
+
+    Attributes:
+      shapes, colors, sizes, fills, backgrounds: the names in use, each equally likely.
+      most: the most things in a training scene; the `length` split has one more.
+      gap: the least distance between two things, as a share of the picture's width.
+    """
+
+    shapes: tuple[str, ...] = SHAPES
+    colors: tuple[str, ...] = tuple(COLORS)
+    sizes: tuple[str, ...] = tuple(SIZES)
+    fills: tuple[str, ...] = FILLS
+    backgrounds: tuple[str, ...] = tuple(BACKGROUNDS)
+    most: int = 4
+    gap: float = 0.04
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """All pairs of shape and colour."""
+        return tuple((s, c) for s in self.shapes for c in self.colors)
+
+
+PRESETS = {
+    "default": Preset(),
+    # For 32 px: what can be told apart there.
+    "tiny": Preset(
+        shapes=("circle", "square", "triangle", "cross"),
+        fills=("solid",),
+        backgrounds=("white",),
+        most=2,
+        gap=0.05,
+    ),
+}
+
+
+def sample_scene(
+    rng: np.random.Generator,
+    preset: Preset,
+    count: int,
+    pairs: Sequence[tuple[str, str]] | None = None,
+) -> Scene:
+    """Draws a scene of `count` things that lie inside the picture, `preset.gap` apart.
+
+    Args:
+      rng: where the randomness comes from.
+      preset: what things are made of.
+      count: the number of things, 1 to 5. Crowded scenes are drawn again until all fit, which
+        favours small things.
+      pairs: the pairs of shape and colour to choose from; all of the preset's by default.
+    """
+    if not 1 <= count <= 5:
+        raise UserError(f"a scene of {count} things: ask for 1 to 5")
+    pairs = pairs or preset.pairs
+    while True:
+        draws = rng.random((count + 1, 3)).tolist()
+        things: list[Thing] = []
+        for kind, size, fill in draws[1:]:
+            shape, color = _choose(pairs, kind)
+            thing = _place(
+                rng, shape, color, _choose(preset.sizes, size), _choose(preset.fills, fill),
+                things, preset.gap,
+            )  # fmt: skip
+            if thing is None:
+                break
+            things.append(thing)
+        else:
+            return Scene(tuple(things), _choose(preset.backgrounds, draws[0][0]))
+
+
+def _choose(options: Sequence, share: float):
+    return options[int(share * len(options))]
+
+
+def _place(rng, shape, color, size, fill, others, gap, tries=20) -> Thing | None:
+    radius = SIZES[size]
+    left, up, right, down, _ = (radius * reach for reach in _REACH[shape])
+    for u, v in rng.random((tries, 2)).tolist():
+        x = _EDGE + left + u * (1 - 2 * _EDGE - left - right)
+        y = _EDGE + up + v * (1 - 2 * _EDGE - up - down)
+        thing = Thing(shape, color, size, fill, x, y)
+        if all(_apart(thing, other, gap) for other in others):
+            return thing
+    return None
+
+
+def _apart(a: Thing, b: Thing, gap: float) -> bool:
+    """Whether bounding boxes or bounding circles are at least `gap` apart."""
+    ra, rb = SIZES[a.size], SIZES[b.size]
+    (al, au, ar, ad, ac), (bl, bu, br, bd, bc) = _REACH[a.shape], _REACH[b.shape]
+    return (
+        math.hypot(a.x - b.x, a.y - b.y) >= ra * ac + rb * bc + gap
+        or b.x - a.x >= ra * ar + rb * bl + gap
+        or a.x - b.x >= rb * br + ra * al + gap
+        or b.y - a.y >= ra * ad + rb * bu + gap
+        or a.y - b.y >= rb * bd + ra * au + gap
+    )
