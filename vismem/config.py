@@ -1,4 +1,4 @@
-"""A run's config: from a file and the command line to frozen dataclasses, one a room, and to config.json.
+"""A run's config: from a file and the command line to frozen dataclasses, one a room.
 
 A config file is Python with one function, `get_config(argument: str) -> ml_collections.ConfigDict`.
 What the keys may be and which types they take is written once, in the dataclasses: `RunConfig` here
@@ -33,21 +33,22 @@ FILE = "config.json"
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything a run has. The parts of the model go to the objective, which asks for them by name.
+    """Everything a run has.
 
     Attributes:
       batch_size: examples a step, over all devices and hosts.
       data: where examples come from, and what is done to them.
       objective: `{"name": ..., **options}`, what makes the run a flow, a GAN, ...
       optimizer: how parameters move.
+      mesh: how the devices are laid out.
+      checkpoint: when to save, and what to keep.
       steps, examples, epochs: how long to train; exactly one is set.
       seed: of parameters, data order, noise and drawings.
-      mesh: how the devices are laid out.
-      text, vision, fusion, memory, strategy, painter: the parts of the model, `{"name": ..., **options}`.
+      text, vision, fusion, memory, strategy, painter: the parts of the model; the objective is given
+        all of them and asks for its own by name.
       ema: decay of the running average of the parameters, which is what draws and is evaluated.
-      checkpoint: when to save, and what to keep.
       log_every: steps between two training lines of metrics.jsonl.
-      evaluators: label -> `{"name": ..., "every": steps, **options}`; `every = 0` is at the end only.
+      evaluators: label -> `{"name": ..., "every": steps, **options}`; 0 is only at the end.
       experiment: the file and argument the config came from, "experiments/quickstart.py:argument".
     """
 
@@ -55,11 +56,12 @@ class RunConfig:
     data: "DataConfig"
     objective: Mapping[str, Any]
     optimizer: "OptimizerConfig"
+    mesh: "MeshConfig"
+    checkpoint: "CheckpointConfig"
     steps: int | None = None
     examples: int | None = None
     epochs: float | None = None
     seed: int = 0
-    mesh: "MeshConfig" = None
     text: Mapping[str, Any] = field(default_factory=dict)
     vision: Mapping[str, Any] = field(default_factory=dict)
     fusion: Mapping[str, Any] = field(default_factory=dict)
@@ -67,7 +69,6 @@ class RunConfig:
     strategy: Mapping[str, Any] = field(default_factory=dict)
     painter: Mapping[str, Any] = field(default_factory=dict)
     ema: float = 0.999
-    checkpoint: "CheckpointConfig" = None
     log_every: int = 50
     evaluators: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     experiment: str = ""
@@ -121,7 +122,7 @@ def load(spec: str) -> ConfigDict:
 def override(config: ConfigDict, settings: Iterable[str]) -> ConfigDict:
     """Sets keys of `config` in place from the command line, and returns it.
 
-    A key need not be written in the file: it may be any that the run or the component has. A duration
+    A key need not be written in the file: any that the run or the component has will do. A duration
     replaces the file's: with `--config.steps=10` neither examples nor epochs remain.
 
     Args:
@@ -134,7 +135,9 @@ def override(config: ConfigDict, settings: Iterable[str]) -> ConfigDict:
             raise UserError(f"{setting}: unknown argument; settings read --config.some.key=value")
         *parents, last = key.split(".")
         if key.split(".")[0] not in top:
-            raise UserError(f"{key}={text}: unknown key; {nearest(key, [*_dotted(config), *top])}")
+            raise UserError(
+                f"{key}={text}: unknown key; {nearest(key, [*_flat(plain(config)), *top])}"
+            )
         with config.unlocked(), config.ignore_type():
             part = config
             for depth, name in enumerate(parents):
@@ -166,13 +169,13 @@ def _value(text: str, current: Any) -> Any:
     return value
 
 
-def _dotted(config: Mapping[str, Any], above: str = "") -> list[str]:
-    """Every key of a nested config, as it is written on the command line."""
-    keys = []
-    for name, value in config.items():
-        inner = isinstance(value, (Mapping, ConfigDict))
-        keys += _dotted(value, f"{above}{name}.") if inner else [f"{above}{name}"]
-    return keys
+def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested values by dotted key, as keys are written on the command line."""
+    flat = {}
+    for name, value in values.items():
+        inner = isinstance(value, Mapping) and value
+        flat |= _flat(value, f"{above}{name}.") if inner else {f"{above}{name}": value}
+    return flat
 
 
 def plain(value: Any) -> Any:
@@ -198,13 +201,12 @@ def freeze(cls: type, config: Mapping[str, Any], path: str, **types: type) -> An
     hints = typing.get_type_hints(cls, localns=types)
     fields = {f.name: f for f in dataclasses.fields(cls)}
     values, prefix = {}, f"{path}." if path else ""
+    config = plain(config)
     check_type(config, Mapping, path or "config")
-    for name, value in plain(config).items():
+    for name, value in config.items():
         if name not in fields:
-            known = [prefix + f for f in fields]
-            raise UserError(
-                f"{prefix}{name}={value!r}: unknown key; {nearest(prefix + name, known)}"
-            )
+            hint = nearest(prefix + name, [prefix + f for f in fields])
+            raise UserError(f"{prefix}{name}={value!r}: unknown key; {hint}")
         if dataclasses.is_dataclass(hints[name]):
             value = freeze(hints[name], value, prefix + name)
         else:
@@ -236,15 +238,16 @@ def read(folder: str | os.PathLike) -> ConfigDict:
     try:
         return ConfigDict(plain(json.loads(path.read_text())))
     except (ValueError, AttributeError, TypeError) as error:
-        raise UserError(
-            f"{path}: damaged, not a config ({error}); restore it or train anew"
-        ) from None
+        raise UserError(f"{path}: damaged ({error}); restore it or train anew") from None
 
 
 def write(config: ConfigDict, folder: str | os.PathLike) -> None:
     """Writes `config` to the run's folder, whole or not at all."""
     folder = Path(folder)
-    text = json.dumps(plain(config), indent=2) + "\n"
+    try:
+        text = json.dumps(plain(config), indent=2) + "\n"
+    except TypeError as error:
+        raise UserError(f"config: numbers, strings, lists and dicts only ({error})") from None
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{FILE}.partial"
     partial.write_text(text)
@@ -253,16 +256,8 @@ def write(config: ConfigDict, folder: str | os.PathLike) -> None:
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str]) -> list[str]:
     """Dotted keys in which two configs differ, but for the top-level keys in `free`."""
-
-    def flat(config):
-        values = plain(config)
-        return {k: _at(values, k) for k in _dotted(values) if k.split(".")[0] not in free}
-
-    before, after = flat(old), flat(new)
+    before, after = (
+        {k: v for k, v in _flat(plain(c)).items() if k.split(".")[0] not in free}
+        for c in (old, new)
+    )
     return sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
-
-
-def _at(values: Any, key: str) -> Any:
-    for name in key.split("."):
-        values = values[name]
-    return values
