@@ -44,7 +44,7 @@ class RunConfig:
       checkpoint: when to save, and what to keep.
       steps, examples, epochs: how long to train; exactly one is set.
       seed: of parameters, data order, noise and drawings.
-      text, vision, fusion, memory, strategy, painter: the parts of the model; the objective is given
+      text, vision, fusion, memory, strategy, painter: parts of the model. The objective is given
         all of them and asks for its own by name.
       ema: decay of the running average of the parameters, which is what draws and is evaluated.
       log_every: steps between two training lines of metrics.jsonl.

@@ -1,0 +1,129 @@
+"""`vismem train|evaluate|draw`: each a few lines into a room. A user's mistake is one line, exit 2."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from vismem import __version__
+from vismem.errors import UserError
+
+# Rooms are imported inside the commands: help and mistakes should not wait for jax.
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command line (the process's own by default) and returns the exit code."""
+    parser = arguments()
+    options, settings = parser.parse_known_args(argv)
+    try:
+        if settings and options.run is not train:
+            raise UserError(f"{settings[0]}: unknown argument; see vismem {options.command} --help")
+        options.settings = settings
+        options.run(options)
+    except UserError as error:
+        print(f"vismem: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with its own complaints as one line too."""
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = Parser(prog="vismem", description="Draws images from language, with a memory.")
+    parser.add_argument("--version", action="version", version=f"vismem {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(run, help, **kwargs):
+        sub = commands.add_parser(
+            run.__name__, help=help, description=run.__doc__, allow_abbrev=False, **kwargs
+        )
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command(
+        train,
+        "train what a config file describes; the same command again resumes",
+        usage="vismem train FILE[:ARGUMENT] [--config.KEY=VALUE ...] [--workdir FOLDER]",
+    )
+    sub.add_argument("file", metavar="FILE[:ARGUMENT]", help="e.g. experiments/quickstart.py")
+    sub.add_argument(
+        "--workdir", metavar="FOLDER", help="the run's folder; default runs/<file name>"
+    )
+    sub.epilog = "--config.KEY=VALUE sets a key of the config, e.g. --config.optimizer.lr=3e-4"
+
+    sub = command(evaluate, "repeat a run's final table")
+    sub.add_argument("folder", metavar="RUN", help="a run's folder, e.g. runs/quickstart")
+
+    sub = command(draw, "draw texts with a trained run")
+    sub.add_argument("folder", metavar="RUN", help="a run's folder, e.g. runs/quickstart")
+    sub.add_argument("texts", metavar="TEXT", nargs="+", help="what to draw, a picture each")
+    sub.add_argument("--out", type=Path, default=Path("out.png"), help="the picture (out.png)")
+    sub.add_argument("--steps", type=int, help="drawing steps; default as trained for")
+    sub.add_argument("--guidance", type=float, help="guidance scale, 1 for none")
+    sub.add_argument("--solver", help="how a step is taken, e.g. euler or heun")
+    sub.add_argument("--seed", type=int, default=0, help="of the noise (0)")
+    sub.add_argument(
+        "--steps-strip",
+        action="store_true",
+        help="show every step's estimate, and what each memory slot attended to",
+    )
+    return parser
+
+
+def train(options: argparse.Namespace) -> None:
+    """Trains what a config file describes, then shows the final table. Resumes what was begun."""
+    from vismem import config
+
+    settings = config.override(config.load(options.file), options.settings)
+    folder = Path(options.workdir or Path("runs") / Path(options.file.partition(":")[0]).stem)
+    run = config.run_config(settings)
+
+    from vismem.reports import curves, table
+    from vismem.training import loop
+
+    config.write(settings, folder)
+    summary = loop.train(run, folder)
+    curves.save(folder)
+    table.show(summary["metrics"], title=str(folder))
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Evaluates a run's newest checkpoint: the table that its training ended with."""
+    from vismem import config
+
+    run = config.run_config(config.read(options.folder))
+
+    from vismem.reports import table
+    from vismem.training import loop
+
+    table.show(loop.evaluate(run, Path(options.folder)), title=options.folder)
+
+
+def draw(options: argparse.Namespace) -> None:
+    """Draws texts with a trained run, a picture each, with the texts under them."""
+    import vismem
+
+    artist = vismem.load(options.folder)
+    drawing = artist.draw(
+        options.texts,
+        steps=options.steps,
+        guidance_scale=options.guidance,
+        solver=options.solver,
+        seed=options.seed,
+    )
+
+    from vismem.drawing import sheets
+
+    sheet = (
+        sheets.strip(drawing, options.texts)
+        if options.steps_strip
+        else sheets.grid(drawing.images, options.texts)
+    )
+    sheet.save(options.out)
+    print(options.out)
