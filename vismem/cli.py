@@ -1,4 +1,4 @@
-"""`vismem train|evaluate|draw`: each a few lines into a room. A user's mistake is one line, exit 2."""
+"""The commands, each a few lines into a room. A user's mistake is one line and exit code 2."""
 
 import argparse
 import sys
@@ -127,3 +127,7 @@ def draw(options: argparse.Namespace) -> None:
     )
     sheet.save(options.out)
     print(options.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

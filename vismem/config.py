@@ -23,6 +23,7 @@ from vismem.registry import check_type, nearest
 
 if TYPE_CHECKING:  # these rooms import jax, and a mistake in a config should not wait for that
     from vismem.data import DataConfig
+    from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
     from vismem.parallel.mesh import MeshConfig
     from vismem.training.checkpoint import CheckpointConfig
     from vismem.training.optimizer import OptimizerConfig
@@ -39,13 +40,14 @@ class RunConfig:
       batch_size: examples a step, over all devices and hosts.
       data: where examples come from, and what is done to them.
       objective: `{"name": ..., **options}`, what makes the run a flow, a GAN, ...
+      painter, memory, strategy: sizes and switches of the generator.
       optimizer: how parameters move.
       mesh: how the devices are laid out.
       checkpoint: when to save, and what to keep.
       steps, examples, epochs: how long to train; exactly one is set.
+      text, vision, fusion: encoders and what joins them, `{"name": ..., **options}`. The objective is
+        given all parts of the model and asks for its own by name.
       seed: of parameters, data order, noise and drawings.
-      text, vision, fusion, memory, strategy, painter: parts of the model. The objective is given
-        all of them and asks for its own by name.
       ema: decay of the running average of the parameters, which is what draws and is evaluated.
       log_every: steps between two training lines of metrics.jsonl.
       evaluators: label -> `{"name": ..., "every": steps, **options}`; 0 is only at the end.
@@ -56,6 +58,9 @@ class RunConfig:
     data: "DataConfig"
     objective: Mapping[str, Any]
     optimizer: "OptimizerConfig"
+    painter: "PainterConfig"
+    memory: "MemoryConfig"
+    strategy: "StrategyConfig"
     mesh: "MeshConfig"
     checkpoint: "CheckpointConfig"
     steps: int | None = None
@@ -65,9 +70,6 @@ class RunConfig:
     text: Mapping[str, Any] = field(default_factory=dict)
     vision: Mapping[str, Any] = field(default_factory=dict)
     fusion: Mapping[str, Any] = field(default_factory=dict)
-    memory: Mapping[str, Any] = field(default_factory=dict)
-    strategy: Mapping[str, Any] = field(default_factory=dict)
-    painter: Mapping[str, Any] = field(default_factory=dict)
     ema: float = 0.999
     log_every: int = 50
     evaluators: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -222,12 +224,22 @@ def freeze(cls: type, config: Mapping[str, Any], path: str, **types: type) -> An
 def run_config(config: Mapping[str, Any]) -> RunConfig:
     """The whole config, every room's part validated. Imports the rooms, and jax with them."""
     from vismem.data import DataConfig
+    from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
     from vismem.parallel.mesh import MeshConfig
     from vismem.training.checkpoint import CheckpointConfig
     from vismem.training.optimizer import OptimizerConfig
 
-    rooms = {c.__name__: c for c in (DataConfig, MeshConfig, CheckpointConfig, OptimizerConfig)}
-    return freeze(RunConfig, {"mesh": {}, "checkpoint": {}, **plain(config)}, "", **rooms)
+    rooms = {
+        "data": DataConfig,
+        "painter": PainterConfig,
+        "memory": MemoryConfig,
+        "strategy": StrategyConfig,
+        "optimizer": OptimizerConfig,
+        "mesh": MeshConfig,
+        "checkpoint": CheckpointConfig,
+    }
+    types = {room.__name__: room for room in rooms.values()}
+    return freeze(RunConfig, {**dict.fromkeys(rooms, {}), **plain(config)}, "", **types)
 
 
 def read(folder: str | os.PathLike) -> ConfigDict:
