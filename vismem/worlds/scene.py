@@ -1,4 +1,4 @@
-"""A scene: objects with attributes and places on a background; texts describe it, pictures show it."""
+"""A scene: objects with attributes and places on a background; what texts say and pictures show."""
 
 import math
 from collections.abc import Sequence
@@ -109,7 +109,7 @@ class Preset:
     fills: tuple[str, ...] = FILLS
     backgrounds: tuple[str, ...] = tuple(BACKGROUNDS)
     most: int = 4
-    gap: float = 0.04
+    gap: float = 0.05
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -125,7 +125,6 @@ PRESETS = {
         fills=("solid",),
         backgrounds=("white",),
         most=2,
-        gap=0.05,
     ),
 }
 
