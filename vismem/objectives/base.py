@@ -35,7 +35,9 @@ class Drawer(Objective, Protocol):
     def start(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         """X_1, the canvas before anything is drawn, of `shape` [B, H, W, C]."""
 
-    def renoise(self, canvas: jax.Array, time: jax.Array, to: jax.Array, key: jax.Array) -> jax.Array:
+    def renoise(
+        self, canvas: jax.Array, time: jax.Array, to: jax.Array, key: jax.Array
+    ) -> jax.Array:
         """Takes a canvas at `time` back to the noisier `to` without adding what it did not know."""
 
     def advance(

@@ -1,0 +1,14 @@
+"""Modules: encoders of text and pictures, their fusion, memory, strategy, painter and the generator."""
+
+TEXT = {
+    "transformer": "vismem.models.text.transformer:TextTransformer",
+}
+VISION = {
+    "patches": "vismem.models.vision.stems:PatchStem",
+    "cnn": "vismem.models.vision.stems:ConvStem",
+}
+FUSION = {
+    "attention": "vismem.models.fusion:AttentionFusion",
+    "concat": "vismem.models.fusion:ConcatFusion",
+    "crossmodal": "vismem.models.fusion:CrossmodalFusion",
+}

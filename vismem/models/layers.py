@@ -1,0 +1,184 @@
+"""The layers every model here is made of. Parameters carry logical axis names; see parallel/rules.py.
+
+Shapes: B batch, L tokens (N of queries, M of keys), D width, H heads. Parameters are float32;
+products run in `dtype`; norms and softmax run in float32 and return to `dtype`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array
+Initializer = Callable[..., Array]
+KERNEL = nn.initializers.xavier_uniform()
+
+
+class Dense(nn.Module):
+    """x [..., in] -> x @ kernel + bias [..., features].
+
+    Not `nn.Dense`: the logical axes of the kernel are an argument, so that no layer needs a wrapper.
+    """
+
+    features: int
+    axes: tuple[str | None, str | None] = ("embed", "mlp")
+    use_bias: bool = True
+    kernel_init: Initializer = KERNEL
+    bias_init: Initializer = nn.initializers.zeros
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        kernel_init = nn.with_logical_partitioning(self.kernel_init, self.axes)
+        kernel = self.param("kernel", kernel_init, (x.shape[-1], self.features))
+        y = x.astype(self.dtype) @ kernel.astype(self.dtype)
+        if self.use_bias:
+            bias_init = nn.with_logical_partitioning(self.bias_init, self.axes[1:])
+            y = y + self.param("bias", bias_init, (self.features,)).astype(self.dtype)
+        return y
+
+
+def normalize(x: Array, epsilon: float = 1e-6) -> Array:
+    """Zero mean and unit variance over the last axis, in float32; the result in x's dtype."""
+    y = x.astype(jnp.float32)
+    y = y - y.mean(-1, keepdims=True)
+    y = y * jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + epsilon)
+    return y.astype(x.dtype)
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation over the last axis with scale and bias (Ba et al. 2016)."""
+
+    epsilon: float = 1e-6
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        width = x.shape[-1]
+        ones = nn.with_logical_partitioning(nn.initializers.ones, ("norm",))
+        zeros = nn.with_logical_partitioning(nn.initializers.zeros, ("norm",))
+        scale = self.param("scale", ones, (width,)).astype(x.dtype)
+        bias = self.param("bias", zeros, (width,)).astype(x.dtype)
+        return normalize(x, self.epsilon) * scale + bias
+
+
+class Embed(nn.Module):
+    """ids [...] -> vectors [..., features]."""
+
+    vocab_size: int
+    features: int
+    stddev: float = 0.02
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, ids: Array) -> Array:
+        init = nn.with_logical_partitioning(nn.initializers.normal(self.stddev), ("vocab", "embed"))
+        table = self.param("embedding", init, (self.vocab_size, self.features))
+        return jnp.take(table, ids, axis=0).astype(self.dtype)
+
+
+class MLP(nn.Module):
+    """Two layers with GELU (tanh) between: [..., D] -> [..., hidden] -> [..., D]."""
+
+    hidden: int
+    output_init: Initializer = KERNEL
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        h = nn.gelu(Dense(self.hidden, ("embed", "mlp"), dtype=self.dtype, name="up")(x))
+        return Dense(
+            x.shape[-1],
+            ("mlp", "embed"),
+            kernel_init=self.output_init,
+            dtype=self.dtype,
+            name="down",
+        )(h)
+
+
+def attend(
+    query: Array, key: Array, value: Array, mask: Array | None = None
+) -> tuple[Array, Array]:
+    """Scaled dot-product attention with the weights returned, for maps that people look at.
+
+    Args:
+      query: [B, N, H, d]. key, value: [B, M, H, d].
+      mask: bool [B, M], the keys that exist; None for all.
+
+    Returns:
+      values [B, N, H, d] and weights [B, H, N, M] (float32, summing to 1 over M).
+    """
+    logits = jnp.einsum("bnhd,bmhd->bhnm", query, key) * query.shape[-1] ** -0.5
+    logits = logits.astype(jnp.float32)
+    if mask is not None:
+        logits = jnp.where(mask[:, None, None, :], logits, -1e9)
+    weights = jax.nn.softmax(logits, axis=-1)
+    return jnp.einsum("bhnm,bmhd->bnhd", weights.astype(value.dtype), value), weights
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention (Vaswani et al. 2017) over tokens [B, L, D], mask bool [B, L]."""
+
+    heads: int
+    output_init: Initializer = KERNEL
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, mask: Array | None = None) -> Array:
+        width = x.shape[-1]
+        qkv = Dense(3 * width, ("embed", "heads"), dtype=self.dtype, name="qkv")(x)
+        q, k, v = split_heads(qkv, self.heads, 3)
+        mixed = jax.nn.dot_product_attention(
+            q, k, v, mask=None if mask is None else mask[:, None, None, :], implementation="xla"
+        )
+        return Dense(
+            width, ("heads", "embed"), kernel_init=self.output_init, dtype=self.dtype, name="out"
+        )(mixed.reshape(x.shape))
+
+
+def split_heads(x: Array, heads: int, parts: int) -> tuple[Array, ...]:
+    """[B, L, parts * D] -> `parts` arrays of [B, L, heads, D / heads]."""
+    x = x.reshape(*x.shape[:-1], parts, heads, x.shape[-1] // (parts * heads))
+    return tuple(x[..., i, :, :] for i in range(parts))
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block over tokens [B, L, D], mask bool [B, L]."""
+
+    heads: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, mask: Array | None = None) -> Array:
+        x = x + SelfAttention(self.heads, dtype=self.dtype, name="attention")(
+            LayerNorm(name="norm_attention")(x), mask
+        )
+        return x + MLP(4 * x.shape[-1], dtype=self.dtype, name="mlp")(LayerNorm(name="norm_mlp")(x))
+
+
+def sincos(positions: np.ndarray, width: int, longest: float = 10_000.0) -> np.ndarray:
+    """Sine-cosine features of scalar positions: [...] -> float32 [..., width] (width even)."""
+    half = width // 2
+    angles = np.asarray(positions)[..., None] * longest ** -(np.arange(half) / half)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=-1).astype(np.float32)
+
+
+def sincos_2d(height: int, wide: int, width: int) -> np.ndarray:
+    """Fixed positions of a grid's cells in row order: float32 [height * wide, width], width % 4 == 0.
+
+    Fixed, because learned ones that start small let patches decide on their own before they know
+    where they are: in a trial one drawing in twenty had one connected shape, against 99 in a hundred.
+    """
+    rows, columns = np.meshgrid(np.arange(height), np.arange(wide), indexing="ij")
+    parts = [sincos(rows, width // 2), sincos(columns, width // 2)]
+    return np.concatenate(parts, axis=-1).reshape(height * wide, width)
+
+
+def time_features(time: Array, width: int) -> Array:
+    """Sine-cosine features of times in [0, 1]: [B] -> float32 [B, width] (Ho et al. 2020)."""
+    half = width // 2
+    frequencies = jnp.exp(-np.log(10_000.0) * jnp.arange(half) / half)
+    angles = 1_000.0 * time[:, None].astype(jnp.float32) * frequencies
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)

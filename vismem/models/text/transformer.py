@@ -1,0 +1,31 @@
+"""A text transformer trained from scratch."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+
+from vismem.models.layers import Array, Block, Embed, LayerNorm, sincos
+
+
+class TextTransformer(nn.Module):
+    """Token ids int32 [B, L] (0 is padding) -> features [B, L, width] and mask bool [B, L].
+
+    Padding never changes the features of what is not padding.
+    """
+
+    vocab_size: int
+    width: int = 128
+    layers: int = 2
+    heads: int = 4
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: Array) -> tuple[Array, Array]:
+        mask = tokens > 0
+        x = Embed(self.vocab_size, self.width, stddev=1.0, dtype=self.dtype, name="embed")(tokens)
+        x = x + sincos(np.arange(tokens.shape[1]), self.width).astype(self.dtype)
+        for i in range(self.layers):
+            x = Block(self.heads, dtype=self.dtype, name=f"block_{i}")(x, mask)
+        return LayerNorm(name="norm")(x), mask

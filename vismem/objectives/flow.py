@@ -1,0 +1,255 @@
+"""Rectified flow, unrolled over a chain of canvases so that memory learns to carry what it saw.
+
+The path from noise to picture is straight (Liu et al. 2022; Lipman et al. 2022), with t = 1 clean:
+
+    X_t = t * picture + (1 - t) * noise        velocity = picture - noise = (picture - X_t) / (1 - t)
+
+The model estimates the picture, and the loss is the squared error of the velocity that estimate implies
+(x-prediction with v-loss; Li & He 2025, "Back to basics: let denoising generative models denoise").
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from vismem.errors import UserError
+from vismem.models.generator import (
+    Carry,
+    Generator,
+    MemoryConfig,
+    PainterConfig,
+    StrategyConfig,
+    Text,
+)
+from vismem.objectives.base import Batch, Metrics, Params
+from vismem.random import named_key
+
+PLAYER = "generator"
+
+
+class Flow:
+    """The objective `flow`.
+
+    Args:
+      text, vision, fusion, painter, memory, strategy: the generator's parts (models/generator.py).
+      vocab_size: of the tokenizer. image_size: height and width in pixels.
+      prediction: what the painter's output is read as: the picture "x", the velocity "v" or the
+        noise "eps".
+      times: distribution of the chain's cleanest time: "uniform" or "logit_normal".
+      time_mean, time_std: of the logit-normal. Below 0 is toward noise, where flat pictures are decided.
+      loss_cap: the largest weight of the squared error of the picture, 1 / (1 - t)^2 before the cap.
+      unroll: R, canvases of a chain, from noisy to clean, each with a loss.
+      ratio: range of s / t between neighbours of the chain.
+      carry: probability that a step keeps the memory and estimate of the one before; else both start anew.
+      text_dropout: probability that a text is dropped, for classifier-free guidance (Ho & Salimans 2022).
+      remat: whether a step's activations are computed again in the backward pass.
+    """
+
+    players = (PLAYER,)
+
+    def __init__(
+        self,
+        *,
+        text: Mapping[str, Any],
+        vision: Mapping[str, Any],
+        fusion: Mapping[str, Any],
+        painter: PainterConfig,
+        memory: MemoryConfig,
+        strategy: StrategyConfig,
+        vocab_size: int,
+        image_size: int,
+        prediction: Literal["x", "v", "eps"] = "x",
+        times: Literal["uniform", "logit_normal"] = "logit_normal",
+        time_mean: float = -1.2,
+        time_std: float = 1.0,
+        loss_cap: float = 400.0,
+        unroll: int = 2,
+        ratio: tuple[float, float] = (0.5, 1.0),
+        carry: float = 0.9,
+        text_dropout: float = 0.1,
+        remat: bool = True,
+    ):
+        if unroll < 1:
+            raise UserError(f"objective.unroll={unroll}: must be at least 1")
+        if not 0 <= ratio[0] <= ratio[1] <= 1:
+            raise UserError(f"objective.ratio={ratio}: must be two shares in order, from 0 to 1")
+        self.generator = Generator(
+            text=text,
+            vision=vision,
+            fusion=fusion,
+            painter=painter,
+            memory=memory,
+            strategy=strategy,
+            vocab_size=vocab_size,
+            size=image_size,
+        )
+        self.prediction, self.times = prediction, times
+        self.time_mean, self.time_std, self.loss_cap = time_mean, time_std, loss_cap
+        self.unroll, self.ratio, self.carry = unroll, ratio, carry
+        self.text_dropout, self.remat = text_dropout, remat
+
+    # --- parameters and modules ---------------------------------------------------------------
+
+    def init(self, key: jax.Array, batch: Batch) -> Params:
+        """Parameters {"generator": tree}, boxed with logical axes; `batch` gives the shapes."""
+
+        def once(generator: Generator, tokens: jax.Array) -> jax.Array:
+            carry = generator.begin(len(tokens))
+            time = jnp.zeros(len(tokens))
+            return generator.step(carry, carry.estimate, time, generator.encode(tokens))[1]
+
+        variables = self.generator.init(key, batch["tokens"][:1], method=once)
+        return {PLAYER: variables["params"]}
+
+    def apply(self, params: Params, *args: Any, method: str) -> Any:
+        """The generator's `method` ("encode", "begin" or "step") with these parameters."""
+        return self.generator.apply({"params": params[PLAYER]}, *args, method=method)
+
+    def step(
+        self, params: Params, carry: Carry, canvas: jax.Array, time: jax.Array, text: Text
+    ) -> tuple[Carry, jax.Array]:
+        """One drawing step: M_t and Y_{t+1} from M_{t-1}, Y_t, X_t, and what the slots attended to.
+
+        Args:
+          params: {"generator": tree}.
+          carry: M_{t-1} and Y_t.
+          canvas: X_t [B, H, W, C].
+          time: [B] in [0, 1].
+          text: C.
+
+        Returns:
+          The carry (M_t, Y_{t+1}), and the slots' attention over the patches, [B, K, P].
+        """
+        memory, output, attention = self.apply(params, carry, canvas, time, text, method="step")
+        return Carry(memory, self.estimate(output, canvas, time)), attention
+
+    def estimate(self, output: jax.Array, canvas: jax.Array, time: jax.Array) -> jax.Array:
+        """The painter's output read as a finished picture, [B, H, W, C]."""
+        t = column(time)
+        if self.prediction == "x":
+            return output
+        if self.prediction == "v":
+            return canvas + (1 - t) * output
+        return (canvas - (1 - t) * output) / jnp.maximum(t, 0.05)
+
+    # --- what the scan over drawing steps needs -----------------------------------------------
+
+    def start(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """X_1: noise."""
+        return jax.random.normal(key, shape)
+
+    def renoise(
+        self, canvas: jax.Array, time: jax.Array, to: jax.Array, key: jax.Array
+    ) -> jax.Array:
+        """X_s from X_t, s <= t, with exact marginals, saying nothing that X_t does not.
+
+            X_s = (s / t) X_t + sqrt((1 - s)^2 - (s / t)^2 (1 - t)^2) * noise
+
+        Canvases of one picture that shared their noise would give it away: two of them determine the
+        picture, and memory learns to cheat. Here the noisier is the cleaner one plus fresh noise.
+
+        Args:
+          canvas: X_t [B, H, W, C]. time, to: t and s, [B].
+        """
+        t, s = column(time), column(to)
+        ratio = s / jnp.maximum(t, 1e-6)
+        variance = jnp.square(1 - s) - jnp.square(ratio * (1 - t))
+        noise = jax.random.normal(key, canvas.shape)
+        return ratio * canvas + jnp.sqrt(jnp.maximum(variance, 0)) * noise
+
+    def velocity(self, canvas: jax.Array, estimate: jax.Array, time: jax.Array) -> jax.Array:
+        """The velocity that an estimate implies, (Y - X_t) / (1 - t)."""
+        return (estimate - canvas) / jnp.maximum(1 - column(time), 1e-3)
+
+    def advance(
+        self, canvas: jax.Array, estimate: jax.Array, time: jax.Array, to: jax.Array
+    ) -> jax.Array:
+        """X from `time` to `to` on the straight line to the estimate: the flow's exact solution for a
+        constant estimate, and Euler's step for its velocity."""
+        share = column(to - time) / jnp.maximum(1 - column(time), 1e-6)
+        return canvas + share * (estimate - canvas)
+
+    def log_snr(self, time: jax.Array) -> jax.Array:
+        """log(t / (1 - t)), in which the higher-order solvers measure their steps."""
+        t = jnp.clip(time, 1e-3, 1 - 1e-3)
+        return jnp.log(t) - jnp.log1p(-t)
+
+    # --- training ------------------------------------------------------------------------------
+
+    def sample_times(self, key: jax.Array, batch: int) -> jax.Array:
+        """Times of every chain, [R, B], from noisy to clean."""
+        key_clean, key_ratio = named_key(key, "clean"), named_key(key, "ratio")
+        if self.times == "uniform":
+            time = jax.random.uniform(key_clean, (batch,))
+        else:
+            normal = jax.random.normal(key_clean, (batch,))
+            time = jax.nn.sigmoid(self.time_mean + self.time_std * normal)
+        shape, (low, high) = (self.unroll - 1, batch), self.ratio
+        ratios = jax.random.uniform(key_ratio, shape, minval=low, maxval=high)
+        clean_to_noisy = jnp.concatenate([jnp.ones((1, batch)), jnp.cumprod(ratios, axis=0)])
+        return (time * clean_to_noisy)[::-1]
+
+    def chain(self, picture: jax.Array, times: jax.Array, key: jax.Array) -> jax.Array:
+        """Canvases [R, B, H, W, C] of pictures [B, H, W, C] at times [R, B] (noisy to clean)."""
+        t = column(times[-1])
+        noise = jax.random.normal(named_key(key, "canvas"), picture.shape)
+        canvases = [t * picture + (1 - t) * noise]
+        for r in range(self.unroll - 2, -1, -1):
+            step_key = named_key(key, f"renoise {r}")
+            canvases.append(self.renoise(canvases[-1], times[r + 1], times[r], step_key))
+        return jnp.stack(canvases[::-1])
+
+    def loss(
+        self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
+    ) -> tuple[jax.Array, Metrics]:
+        """Mean squared error of the velocity over the R steps of every chain.
+
+        Args:
+          player: "generator".
+          params: {"generator": tree}.
+          batch: `image` uint8 [B, H, W, C] and `tokens` int32 [B, L].
+          key: all randomness of the loss.
+          train: whether texts are dropped.
+
+        Returns:
+          The loss, and metrics: `mse`, the squared error of the picture at each chain's cleanest step.
+        """
+        picture = batch["image"].astype(jnp.float32) / 127.5 - 1
+        size, tokens = len(picture), batch["tokens"]
+        if train:
+            kept = jax.random.uniform(named_key(key, "text"), (size, 1)) >= self.text_dropout
+            tokens = jnp.where(kept, tokens, 0)
+        text = self.apply(params, tokens, method="encode")
+        times = self.sample_times(named_key(key, "times"), size)
+        canvases = self.chain(picture, times, key)
+        keep = jax.random.uniform(named_key(key, "carry"), times.shape) < self.carry
+        fresh = self.apply(params, size, method="begin")
+
+        def step(carry: Carry, now: tuple[jax.Array, ...]) -> tuple[Carry, tuple[jax.Array, ...]]:
+            canvas, time, kept = now
+            carry = jax.tree.map(
+                lambda old, new: jnp.where(wide(kept, old), old, new), carry, fresh
+            )
+            carry, _ = self.step(params, carry, canvas, time, text)
+            error = jnp.square(carry.estimate.astype(jnp.float32) - picture).mean((1, 2, 3))
+            weight = jnp.minimum(1 / jnp.square(jnp.maximum(1 - time, 1e-3)), self.loss_cap)
+            # Gradients pass from step to step through memory only.
+            carry = carry.replace(estimate=jax.lax.stop_gradient(carry.estimate))
+            return carry, (error, weight * error)
+
+        if self.remat:
+            step = jax.checkpoint(step)
+        _, (errors, losses) = jax.lax.scan(step, fresh, (canvases, times, keep))
+        return losses.mean(), {"mse": errors[-1].mean()}
+
+
+def column(x: jax.Array) -> jax.Array:
+    """[B] (or a scalar) -> [B, 1, 1, 1] (or a scalar), to multiply pictures."""
+    return x.reshape(*x.shape, 1, 1, 1) if x.ndim else x
+
+
+def wide(x: jax.Array, like: jax.Array) -> jax.Array:
+    """[B] -> [B, 1, ...] with the number of axes of `like`."""
+    return x.reshape(x.shape + (1,) * (like.ndim - x.ndim))
