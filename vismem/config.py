@@ -45,8 +45,7 @@ class RunConfig:
       mesh: how the devices are laid out.
       checkpoint: when to save, and what to keep.
       steps, examples, epochs: how long to train; exactly one is set.
-      text, vision, fusion: encoders and what joins them, `{"name": ..., **options}`. The objective is
-        given all parts of the model and asks for its own by name.
+      text, vision, fusion: encoders and what joins them, `{"name": ..., **options}`.
       seed: of parameters, data order, noise and drawings.
       ema: decay of the running average of the parameters, which is what draws and is evaluated.
       log_every: steps between two training lines of metrics.jsonl.
@@ -239,7 +238,7 @@ def run_config(config: Mapping[str, Any]) -> RunConfig:
         "checkpoint": CheckpointConfig,
     }
     types = {room.__name__: room for room in rooms.values()}
-    return freeze(RunConfig, {**dict.fromkeys(rooms, {}), **plain(config)}, "", **types)
+    return freeze(RunConfig, {**{key: {} for key in rooms}, **plain(config)}, "", **types)
 
 
 def read(folder: str | os.PathLike) -> ConfigDict:

@@ -7,15 +7,13 @@ from rich.table import Table
 
 
 def show(metrics: Mapping[str, float], title: str = "", console: Console | None = None) -> None:
-    """Prints "split/measure" -> number as one row a split and one column a measure."""
-    rows: dict[str, dict[str, float]] = {}
-    for name, value in metrics.items():
-        split, _, measure = name.rpartition("/")
-        rows.setdefault(split, {})[measure] = value
-    columns = list(dict.fromkeys(measure for row in rows.values() for measure in row))
+    """Prints "split/measure" -> number as a row a measure and a column a split."""
+    cells = {tuple(name.rpartition("/")[::2]): f"{value:.4f}" for name, value in metrics.items()}
+    splits = list(dict.fromkeys(split for split, _ in cells))
+    measures = list(dict.fromkeys(measure for _, measure in cells))
     table = Table("", title=title or None)
-    for measure in columns:
-        table.add_column(measure, justify="right")
-    for split, row in rows.items():
-        table.add_row(split, *(f"{row[m]:.4f}" if m in row else "" for m in columns))
+    for split in splits:
+        table.add_column(split, justify="right")
+    for measure in measures:
+        table.add_row(measure, *(cells.get((split, measure), "") for split in splits))
     (console or Console()).print(table)

@@ -1,0 +1,47 @@
+import json
+
+import pytest
+from PIL import Image
+
+from vismem.errors import UserError
+from vismem.reports import curves
+
+
+@pytest.fixture
+def run(tmp_path):
+    lines = [{"step": s, "loss": 1 / s, "lr": 0.1} for s in range(1, 41)]
+    lines += [{"step": 20, "val/loss": 0.1, "test/exact_claim": 0.5, "vague/exact_claim": 0.2}]
+    lines += [{"step": 40, "val/loss": 0.05, "test/exact_claim": 0.75, "test/rsim": 0.8}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return tmp_path
+
+
+def test_reads_every_scalar_at_its_step(run):
+    read = curves.read(run)
+    assert read["test/exact_claim"] == ([20, 40], [0.5, 0.75])
+    assert len(read["loss"][0]) == len(read["loss"][1]) == 40
+
+
+def test_saves_losses_and_measures_apart(run):
+    paths = curves.save(run)
+    assert [p.relative_to(run).as_posix() for p in paths] == [
+        "figures/loss.png",
+        "figures/accuracy.png",
+    ]
+    widths = [Image.open(p).width for p in paths]
+    assert widths[1] == 2 * widths[0]  # a panel for exact_claim, one for rsim
+
+
+def test_a_panel_holds_a_line_a_split():
+    splits = {"test": ([1], [0.5]), "vague": ([1, 2], [0.1, 0.2])}
+    (axes,) = curves.draw({"exact_claim": splits}).axes
+    assert axes.get_title() == "exact_claim"
+    assert {line.get_label(): tuple(line.get_ydata()) for line in axes.lines} == {
+        "test": (0.5,),
+        "vague": (0.1, 0.2),
+    }
+
+
+def test_no_metrics_is_a_user_s_error(tmp_path):
+    with pytest.raises(UserError, match=r"metrics\.jsonl"):
+        curves.save(tmp_path)

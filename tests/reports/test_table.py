@@ -1,0 +1,17 @@
+from rich.console import Console
+
+from vismem.reports import table
+
+
+def test_a_row_a_measure_and_a_column_a_split():
+    console = Console(record=True, width=80)
+    metrics = {"test/exact_claim": 0.96875, "val/loss": 0.5, "test/rsim": 0.75}
+    table.show(metrics, console=console)
+    lines = console.export_text().replace("┃", "│").splitlines()
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if "│" in line]
+    assert rows == [
+        ["", "test", "val"],
+        ["exact_claim", "0.9688", ""],
+        ["rsim", "0.7500", ""],
+        ["loss", "", "0.5000"],
+    ]

@@ -1,0 +1,101 @@
+"""A user's mistakes on the command line: one line on stderr, exit code 2, no traceback."""
+
+import pytest
+
+from vismem import cli
+
+EXPERIMENT = """
+from ml_collections import ConfigDict
+
+def get_config(argument):
+    return ConfigDict({
+        "batch_size": 8,
+        "steps": 2,
+        "data": {"source": {"name": "world"}, "size": 32},
+        "objective": {"name": "flow"},
+        "text": {"name": "transformer"},
+        "vision": {"name": "patches"},
+        "fusion": {"name": "concat"},
+        "painter": {"width": 16, "layers": 1, "heads": 2},
+        "optimizer": {"name": "adamw", "lr": 1e-3},
+    })
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    path = tmp_path / "tiny.py"
+    path.write_text(EXPERIMENT)
+    return str(path)
+
+
+@pytest.fixture
+def fails(capsys):
+    """Runs a command line that must fail; returns its one line."""
+
+    def run(*argv):
+        try:
+            code = cli.main(list(argv))
+        except SystemExit as exit:  # argparse's own errors
+            code = exit.code
+        captured = capsys.readouterr()
+        assert code == 2
+        assert captured.err.startswith("vismem")
+        assert captured.err.count("\n") == 1
+        return captured.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("optimizer.lrr=1", "optimizer.lrr=1: unknown key; did you mean 'optimizer.lr'?"),
+        ("optimiser.lr=1", "optimiser.lr=1: unknown key; did you mean 'optimizer.lr'?"),
+        ("optimizer.lr=fast", "optimizer.lr='fast': expected float, not str"),
+        ("batch_size=2.5", "batch_size=2.5: expected int, not float"),
+        ("batch_size=0", "batch_size=0: must be above 0"),
+        ("memory.slot=4", "memory.slot=4: unknown key; did you mean 'memory.slots'?"),
+        ("memory.update=lstm", "memory.update='lstm': expected"),
+        ("objective.name=flw", "objective.name: unknown name 'flw'; did you mean 'flow'?"),
+        ("objective.unrol=3", "objective.unrol: unknown key; did you mean 'unroll'?"),
+        ("text.name=transfomer", "text.name: unknown name"),
+        ("mesh.data=7", "mesh"),
+        ("mesh.fsdp=3", "mesh"),
+        ("steps=none", "set exactly one of steps, examples, epochs"),
+    ],
+)
+def test_a_bad_setting(experiment, tmp_path, fails, setting, said):
+    workdir = tmp_path / "run"
+    line = fails("train", experiment, f"--config.{setting}", "--workdir", str(workdir))
+    assert said in line
+
+
+def test_other_mistakes_in_train(experiment, tmp_path, fails):
+    assert "did you mean" in fails("train", experiment.replace("tiny", "tinny"))
+    assert "--epochs=3: unknown argument" in fails("train", experiment, "--epochs=3")
+    assert "no such config file" in fails("train", str(tmp_path / "no" / "where.py"))
+    assert "FILE" in fails("train")
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["draw", "a red circle"]])
+def test_a_folder_that_is_no_run(tmp_path, fails, command):
+    name, *texts = command
+    assert "not a run" in fails(name, str(tmp_path), *texts)
+    assert "not a run" in fails(name, str(tmp_path / "nowhere"), *texts)
+    (tmp_path / "config.json").write_text("{")
+    assert "config.json: damaged" in fails(name, str(tmp_path), *texts)
+
+
+def test_a_run_without_a_checkpoint(experiment, tmp_path, fails):
+    from vismem import config
+
+    config.write(config.load(experiment), tmp_path / "run")
+    assert "checkpoint" in fails("evaluate", str(tmp_path / "run"))
+    assert "checkpoint" in fails("draw", str(tmp_path / "run"), "a red circle")
+
+
+def test_commands_and_arguments_that_do_not_exist(tmp_path, fails):
+    assert "invalid choice: 'trian'" in fails("trian")
+    assert "--guidence" in fails("draw", str(tmp_path), "a circle", "--guidence", "2")
+    assert "--steps" in fails("draw", str(tmp_path), "a circle", "--steps", "many")

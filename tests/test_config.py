@@ -1,0 +1,191 @@
+from dataclasses import dataclass, field
+
+import pytest
+from ml_collections import ConfigDict
+
+from vismem import config
+from vismem.errors import UserError
+
+EXPERIMENT = """
+from ml_collections import ConfigDict
+
+def get_config(argument):
+    c = ConfigDict()
+    c.batch_size = 8
+    c.epochs = 2
+    c.note = argument
+    return c
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    path = tmp_path / "tiny.py"
+    path.write_text(EXPERIMENT)
+    return path
+
+
+@pytest.fixture
+def settings():
+    return ConfigDict(
+        {
+            "batch_size": 8,
+            "epochs": 2,
+            "optimizer": {"name": "adamw", "lr": 1e-3, "decay": (("bias", 0.0),)},
+            "memory": {"enabled": True},
+            "data": {"source": {"name": "folder", "root": "here"}},
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Inner:
+    lr: float
+    rules: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner
+    options: dict = field(default_factory=dict)
+    size: int = 1
+
+
+# --- load ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("argument", ["", "res=64,fast", "a:b"])
+def test_load_passes_the_argument_as_it_is(experiment, argument):
+    spec = f"{experiment}:{argument}" if argument else str(experiment)
+    loaded = config.load(spec)
+    assert loaded.note == argument
+    assert loaded.experiment == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("def get_config(:", "SyntaxError"),
+        ("x = 1", "has no function get_config"),
+        ("def get_config(argument): return {}", "returns dict, not a ConfigDict"),
+        ("def get_config(argument): return int(argument)", r"get_config\(''\) failed: ValueError"),
+        ("import nowhere_to_be_found", "ModuleNotFoundError"),
+    ],
+)
+def test_a_bad_file_is_one_line(tmp_path, text, line):
+    path = tmp_path / "bad.py"
+    path.write_text(text)
+    with pytest.raises(UserError, match=line) as error:
+        config.load(str(path))
+    assert str(path) in str(error.value)
+
+
+def test_a_missing_file_names_the_nearest(experiment):
+    with pytest.raises(UserError, match=r"tinny.py: no such config file; did you mean '.*tiny.py'"):
+        config.load(str(experiment.with_name("tinny.py")))
+
+
+# --- override ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "key", "value"),
+    [
+        ("optimizer.lr=3e-4", "optimizer.lr", 3e-4),
+        ("optimizer.lr=1", "optimizer.lr", 1.0),
+        ("optimizer.name=None", "optimizer.name", None),
+        ("optimizer.decay=(('norm', 0.),)", "optimizer.decay", (("norm", 0.0),)),
+        ("memory.enabled=false", "memory.enabled", False),
+        ("data.source.root=2024", "data.source.root", "2024"),  # stays text where text is
+        ("memory.update=gru", "memory.update", "gru"),  # not in the file
+        ("mesh.fsdp=2", "mesh.fsdp", 2),  # nor is any of this part
+        ("data.source.root=a=b", "data.source.root", "a=b"),
+    ],
+)
+def test_override(settings, setting, key, value):
+    config.override(settings, [f"--config.{setting}"])
+    found = settings
+    for name in key.split("."):
+        found = found[name]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_a_duration_replaces_the_file_s(settings):
+    config.override(settings, ["--config.steps=5"])
+    assert (settings.steps, settings.epochs) == (5, None)
+
+
+@pytest.mark.parametrize(
+    ("argument", "line"),
+    [
+        ("--config.bach_size=4", "^bach_size=4: unknown key; did you mean 'batch_size'"),
+        ("--config.optimiser.lr=1", "^optimiser.lr=1: unknown key; did you mean 'optimizer.lr'"),
+        ("--config.memory.enabled.x=1", "memory.enabled is True, which has no keys"),
+        ("--config.steps", "settings read --config.some.key=value"),
+        ("--steps=3", "settings read --config.some.key=value"),
+    ],
+)
+def test_a_bad_setting_is_one_line(settings, argument, line):
+    with pytest.raises(UserError, match=line):
+        config.override(settings, [argument])
+
+
+# --- freeze --------------------------------------------------------------------------------------
+
+
+def test_freeze_nests_and_keeps_defaults():
+    part = ConfigDict({"inner": {"lr": 1, "rules": [["a", 2.0]]}, "options": {"x": {"y": [1]}}})
+    frozen = config.freeze(Outer, part, "")
+    assert frozen == Outer(Inner(1, (("a", 2.0),)), {"x": {"y": (1,)}})
+    assert type(frozen.options) is dict
+
+
+@pytest.mark.parametrize(
+    ("part", "line"),
+    [
+        ({"inner": {"lrr": 1}}, "^room.inner.lrr=1: unknown key; did you mean 'room.inner.lr'"),
+        ({"inner": {}}, "^room.inner.lr: missing"),
+        ({}, "^room.inner: missing"),
+        ({"inner": 3}, "^room.inner=3: expected Mapping, not int"),
+        ({"inner": {"lr": "fast"}}, "^room.inner.lr='fast': expected float, not str"),
+        ({"inner": {"lr": 1}, "size": 1.5}, "^room.size=1.5: expected int, not float"),
+    ],
+)
+def test_freeze_names_the_key(part, line):
+    with pytest.raises(UserError, match=line):
+        config.freeze(Outer, part, "room")
+
+
+# --- the run's file ------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_read(settings, tmp_path):
+    config.write(settings, tmp_path / "run")
+    again = config.read(tmp_path / "run")
+    assert config.plain(again) == config.plain(settings)
+    assert config.differences(settings, again, free=()) == []
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["config.json"]
+
+
+def test_differences_are_dotted_keys(settings):
+    other = config.override(
+        settings.copy_and_resolve_references(),
+        ["--config.optimizer.lr=1", "--config.mesh.fsdp=2", "--config.steps=5"],
+    )
+    found = config.differences(settings, other, free=("steps", "epochs"))
+    assert found == ["mesh.fsdp", "optimizer.lr"]
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(UserError, match="not a run"):
+        config.read(tmp_path)
+    with pytest.raises(UserError, match="not a run"):
+        config.read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("text", ["", '{"batch_size": 8', "[1, 2]", "3", "\x00"])
+def test_a_damaged_file_is_named(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"config.json: damaged"):
+        config.read(tmp_path)
