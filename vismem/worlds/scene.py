@@ -8,11 +8,13 @@ import numpy as np
 
 from vismem.errors import UserError
 
+# Colours and backgrounds differ in brightness as well as in hue: compressed pictures keep only the
+# brightness sharp.
 COLORS = {
     "red": (225, 40, 40),
-    "orange": (250, 130, 20),
-    "yellow": (250, 220, 40),
-    "green": (30, 160, 60),
+    "orange": (250, 128, 20),
+    "yellow": (250, 212, 30),
+    "green": (25, 140, 50),
     "cyan": (60, 205, 230),
     "blue": (40, 70, 220),
     "purple": (140, 50, 180),
@@ -20,9 +22,9 @@ COLORS = {
 }
 BACKGROUNDS = {
     "white": (250, 250, 250),
-    "grey": (155, 155, 155),
+    "grey": (130, 130, 130),
     "black": (16, 16, 16),
-    "beige": (235, 215, 175),
+    "navy": (25, 30, 90),
 }
 # Radius of each size as a share of the picture's width; `OUTLINES` are in units of it.
 SIZES = {"small": 0.10, "large": 0.165}
