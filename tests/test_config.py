@@ -100,6 +100,7 @@ def test_a_missing_file_names_the_nearest(experiment):
         ("memory.update=gru", "memory.update", "gru"),  # not in the file
         ("mesh.fsdp=2", "mesh.fsdp", 2),  # nor is any of this part
         ("data.source.root=a=b", "data.source.root", "a=b"),
+        ("data.source={'name': 'world'}", "data.source", ConfigDict({"name": "world"})),  # whole
     ],
 )
 def test_override(settings, setting, key, value):
@@ -155,6 +156,26 @@ def test_freeze_nests_and_keeps_defaults():
 def test_freeze_names_the_key(part, line):
     with pytest.raises(UserError, match=line):
         config.freeze(Outer, part, "room")
+
+
+PARTS = ("data", "objective", "painter", "memory", "strategy", "optimizer", "mesh", "checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({}, "^duration: set exactly one of steps, examples, epochs"),
+        ({"steps": 5, "epochs": 1.0}, "^steps and epochs: set exactly one"),
+        ({"steps": 0}, "^steps=0: must be above 0"),
+        ({"steps": 5, "batch_size": -1}, "^batch_size=-1: must be above 0"),
+        ({"steps": 5, "ema": 1.0}, "^ema=1.0: must be"),
+    ],
+)
+def test_a_run_s_ranges(values, line):
+    parts = dict.fromkeys(PARTS)
+    config.RunConfig(**parts, **{"batch_size": 8, "examples": 64})
+    with pytest.raises(UserError, match=line):
+        config.RunConfig(**parts, **{"batch_size": 8, **values})
 
 
 # --- the run's file ------------------------------------------------------------------------------
