@@ -1,0 +1,245 @@
+"""Reads a picture back into a scene, without learning: what a drawing shows is computed.
+
+A picture is split into its colours and connected pieces, and each piece is compared with every
+shape, size and fill drawn by the renderer at that place (analysis by synthesis). Drawings of a
+network are imperfect; where two readings are about as likely, the attribute is None, "cannot tell".
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from vismem.worlds.render import PHASES, coverage
+from vismem.worlds.scene import BACKGROUNDS, COLORS, FILLS, SHAPES, SIZES, Scene, Thing
+
+_PALETTE = np.array(list(COLORS.values()), np.float32)
+_COLOR_NAMES = tuple(COLORS)
+_CONNECTED = np.ones((3, 3), bool)
+# Outlines are judged by brightness (Y of YCbCr) more than by colour (Cb and Cr), which compressed
+# pictures blur over several pixels.
+_SHARP = np.array([[0.299, 0.587, 0.114], [-0.067, -0.132, 0.2], [0.2, -0.167, -0.033]], np.float32)
+_LARGEST = 96  # px; a larger picture is averaged down to 64, where nothing is lost
+_PRESENT = 0.35  # least share of its colour in a pixel of a thing
+_FAINT = 14  # less than this (of 255) off the background is noise
+_SPECK = 0.004  # of the picture's area: less ink than this is no thing (the smallest has 0.010)
+_MISFIT = 0.30  # share of the energy of a drawn shape by which a piece may differ from it
+_DOUBT = 1.15  # a reading is sure if the next best one has this many times its error
+_SCALES = (1.0, 0.88, 1.13)  # a drawn thing may be a little too small or too large
+
+
+def read(image: np.ndarray) -> Scene:
+    """The scene that a picture shows.
+
+    Args:
+      image: uint8 or float [H, W, 3] in [0, 255], RGB.
+
+    Returns:
+      The things from top to bottom, each attribute None where it cannot be told; specks are left
+      out, any larger blob is a thing. The background is None if it is none of `BACKGROUNDS`.
+    """
+    pixels = _working_size(image)
+    rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    background = np.median(rim, axis=0)
+    canvas = _Canvas.of(pixels - background, _PALETTE - background)
+    pieces = _pieces(canvas)
+    # The faint rim of a piece belongs to it, but no pixel of another piece does.
+    taken = np.zeros(canvas.best.shape, bool)
+    for mask, _ in pieces:
+        taken |= mask
+    things = []
+    for mask, color in pieces:
+        own = mask | (ndimage.binary_dilation(mask, _CONNECTED) & ~taken)
+        amount = np.where(own, canvas.share(color), 0)
+        if amount.sum() >= canvas.speck:
+            name = _COLOR_NAMES[color] if canvas.is_sure(mask, color) else None
+            things.append(_thing(amount, name))
+    things.sort(key=lambda thing: thing.y)
+    return Scene(tuple(things), _background_name(background))
+
+
+def _working_size(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    if height != width or height > _LARGEST:
+        picture = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
+        image = np.asarray(picture.resize((64, 64), Image.Resampling.BOX))
+    return image.astype(np.float32)
+
+
+def _background_name(color: np.ndarray) -> str | None:
+    distance, name = min(
+        (float(np.linalg.norm(color - known)), name) for name, known in BACKGROUNDS.items()
+    )
+    return name if distance < 28 else None
+
+
+class _Canvas(NamedTuple):
+    """A picture as background plus a share of one of K colours in each pixel.
+
+    Attributes:
+      sharp: [H, W, 3], difference to the background, by brightness and a little colour.
+      directions: [K, 3], the same of the colours.
+      residual: [H, W, K], squared error of each colour in the mean difference around a pixel.
+      energy: [H, W], that mean difference squared.
+      best: [H, W], the colour with the least error.
+    """
+
+    sharp: np.ndarray
+    directions: np.ndarray
+    residual: np.ndarray
+    energy: np.ndarray
+    best: np.ndarray
+
+    @classmethod
+    def of(cls, difference: np.ndarray, directions: np.ndarray) -> "_Canvas":
+        # A mixture with the background has the direction of the pure colour, and so has the mean
+        # over a neighbourhood, which noise and blurred colours disturb less.
+        mean = ndimage.uniform_filter(difference, (3, 3, 0), mode="nearest")
+        length = np.linalg.norm(directions, axis=1)
+        # A colour that is the background's own explains nothing.
+        units = directions / np.where(length > 40, length, np.inf)[:, None]
+        energy = (mean**2).sum(-1)
+        residual = np.maximum(energy[..., None] - np.maximum(mean @ units.T, 0) ** 2, 0)
+        return cls(
+            difference @ _SHARP.T, directions @ _SHARP.T, residual, energy, residual.argmin(-1)
+        )
+
+    @property
+    def speck(self) -> float:
+        """The least ink of a thing, in pixels."""
+        return _SPECK * self.best.size
+
+    def share(self, color: int | np.ndarray) -> np.ndarray:
+        """[H, W] in [0, 1], how much of a colour (one, or one a pixel) is in each pixel."""
+        direction = self.directions[color]
+        square = np.maximum((direction**2).sum(-1), _FAINT**2)
+        return np.clip((self.sharp * direction).sum(-1) / square, 0, 1)
+
+    def is_sure(self, mask: np.ndarray, color: int) -> bool:
+        """Whether a colour explains a piece well and no other nearly so."""
+        errors = self.residual[mask].sum(0)
+        own, rest = errors[color], np.delete(errors, color).min()
+        return bool(own < 0.12 * self.energy[mask].sum() and rest > 1.5 * own)
+
+
+def _pieces(canvas: _Canvas) -> list[tuple[np.ndarray, int]]:
+    """The connected pieces of one colour, as (mask [H, W], colour index)."""
+    share = canvas.share(canvas.best)
+    drawn = (share > _PRESENT) & (canvas.energy > _FAINT**2)
+    drawn &= (canvas.sharp**2).sum(-1) > _FAINT**2
+    labels, count = ndimage.label(drawn, _CONNECTED)
+    pieces = []
+    for number, box in enumerate(ndimage.find_objects(labels, count), 1):
+        mask = labels[box] == number
+        if share[box][mask].sum() < canvas.speck / 2:
+            continue
+        residual = canvas.residual[box]
+        errors, parts = residual[mask].sum(0), []
+        if errors.min() > 0.02 * canvas.energy[box][mask].sum():
+            parts = _split(mask, canvas.best[box], residual, canvas.speck)
+        for part, color in parts or [(mask, int(errors.argmin()))]:
+            whole = np.zeros(share.shape, bool)
+            whole[box] = part
+            pieces.append((whole, color))
+    return pieces
+
+
+def _split(mask, best, residual, speck) -> list[tuple[np.ndarray, int]]:
+    """Things of different colours that touch: parts of a piece; none if it has one colour only.
+
+    Thin lines are left out of account: between two colours there is often a mixed third one.
+    """
+    colors = []
+    for color in np.unique(best[mask]):
+        solid = ndimage.binary_opening(mask & (best == color), np.ones((2, 2), bool))
+        if solid.sum() >= speck:
+            colors.append(color)
+    if len(colors) < 2:
+        return []
+    nearest = np.array(colors)[residual[..., colors].argmin(-1)]
+    parts = []
+    for color in colors:
+        labels, count = ndimage.label(mask & (nearest == color), _CONNECTED)
+        sizes = np.bincount(labels.ravel(), minlength=count + 1)
+        parts += [(labels == i, int(color)) for i in range(1, count + 1) if sizes[i] >= speck]
+    return parts
+
+
+class _Bank(NamedTuple):
+    """Every shape, size and fill, drawn at its size, a little smaller and a little larger.
+
+    Attributes:
+      masks: float32 [PHASES, PHASES, T, D * D], by y phase, x phase and template, centred in D x D.
+      squares: float32 [PHASES, PHASES, T], their sums of squares.
+      names: for each attribute the value of each template, as object [T].
+      scales: float [T].
+    """
+
+    masks: np.ndarray
+    squares: np.ndarray
+    names: dict[str, np.ndarray]
+    scales: np.ndarray
+
+    @property
+    def half(self) -> int:
+        return (int(self.masks.shape[-1] ** 0.5) - 1) // 2
+
+
+@functools.lru_cache(maxsize=4)
+def _bank(picture_size: int) -> _Bank:
+    kinds = [(s, z, f, k) for s in SHAPES for z in SIZES for f in FILLS for k in _SCALES]
+    side = max(
+        coverage("star", radius * scale * picture_size, "solid", 0, 0).shape[0]
+        for radius in SIZES.values()
+        for scale in _SCALES
+    )
+    masks = np.zeros((PHASES, PHASES, len(kinds), side, side), np.float32)
+    for y in range(PHASES):
+        for x in range(PHASES):
+            for t, (shape, size, fill, scale) in enumerate(kinds):
+                mask = coverage(shape, SIZES[size] * scale * picture_size, fill, x, y)
+                margin = (side - mask.shape[0]) // 2
+                masks[y, x, t, margin : side - margin, margin : side - margin] = mask
+    masks = masks.reshape(PHASES, PHASES, len(kinds), side * side)
+    names = {
+        attribute: np.array([kind[i] for kind in kinds], object)
+        for i, attribute in enumerate(("shape", "size", "fill"))
+    }
+    return _Bank(masks, (masks**2).sum(-1), names, np.array([kind[3] for kind in kinds]))
+
+
+def _thing(amount: np.ndarray, color: str | None) -> Thing:
+    """The thing whose drawing comes nearest to `amount` [S, S], the share of ink in each pixel."""
+    size = len(amount)
+    bank = _bank(size)
+    half = bank.half
+    columns, rows = amount.sum(0), amount.sum(1)
+    places = np.arange(size) + 0.5
+    total = columns.sum()
+    # Shapes are centred on their centre of mass, which is known to a quarter of a pixel or so.
+    x, y = (round(float(sums @ places / total) * PHASES) for sums in (columns, rows))
+    padded = np.pad(amount, half + 1)
+    energy = float((amount**2).sum())
+    errors, tried = [], []
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            column, x_phase = divmod(x + dx, PHASES)
+            row, y_phase = divmod(y + dy, PHASES)
+            window = padded[row + 1 : row + 2 * half + 2, column + 1 : column + 2 * half + 2]
+            overlap = bank.masks[y_phase, x_phase] @ window.ravel()
+            errors.append(energy - 2 * overlap + bank.squares[y_phase, x_phase])
+            tried.append((x + dx, y + dy))
+    errors = np.array(errors)
+    position, template = np.unravel_index(errors.argmin(), errors.shape)
+    x, y = (place / PHASES / size for place in tried[position])
+    # Errors are compared as shares of what the drawn shape holds; the constant is what the grid of
+    # sub-pixel places leaves over in a perfect drawing.
+    errors = errors.min(0) / bank.squares[0, 0, template] + 0.002
+    known = dict.fromkeys(bank.names)
+    if errors[template] < _MISFIT:
+        for attribute, values in bank.names.items():
+            if errors[values != values[template]].min() > _DOUBT * errors[template]:
+                known[attribute] = values[template]
+    return Thing(color=color, x=x, y=y, **known)
