@@ -108,7 +108,7 @@ def test_override(settings, setting, key, value):
     found = settings
     for name in key.split("."):
         found = found[name]
-    assert found == value
+    assert config.plain(found) == config.plain(value)
     assert type(found) is type(value)
 
 
