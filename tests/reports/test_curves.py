@@ -9,17 +9,18 @@ from vismem.reports import curves
 
 @pytest.fixture
 def run(tmp_path):
-    lines = [{"step": s, "loss": 1 / s, "lr": 0.1} for s in range(1, 41)]
+    lines = [{"step": s, "loss": 1 / s, "critic/grad_norm": 0.1} for s in range(1, 41)]
     lines += [{"step": 20, "val/loss": 0.1, "test/exact_claim": 0.5, "vague/exact_claim": 0.2}]
     lines += [{"step": 40, "val/loss": 0.05, "test/exact_claim": 0.75, "test/rsim": 0.8}]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return tmp_path
 
 
-def test_reads_every_scalar_at_its_step(run):
+def test_reads_each_number_at_its_step(run):
     read = curves.read(run)
     assert read["test/exact_claim"] == ([20, 40], [0.5, 0.75])
     assert len(read["loss"][0]) == len(read["loss"][1]) == 40
+    assert "critic/grad_norm" not in read
 
 
 def test_saves_losses_and_measures_apart(run):

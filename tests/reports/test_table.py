@@ -12,6 +12,6 @@ def test_a_row_a_measure_and_a_column_a_split():
     assert rows == [
         ["", "test", "val"],
         ["exact_claim", "0.9688", ""],
-        ["rsim", "0.7500", ""],
         ["loss", "", "0.5000"],
+        ["rsim", "0.7500", ""],
     ]

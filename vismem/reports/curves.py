@@ -15,7 +15,7 @@ Curve = tuple[list[int], list[float]]  # steps and values
 
 
 def read(folder: Path) -> dict[str, Curve]:
-    """The scalars of `folder`/metrics.jsonl: name -> (steps, values)."""
+    """Losses and evaluators' numbers in `folder`/metrics.jsonl: name -> (steps, values)."""
     path = folder / "metrics.jsonl"
     if not path.is_file():
         raise UserError(f"{folder}: no metrics.jsonl to draw curves from; train the run first")
@@ -26,8 +26,9 @@ def read(folder: Path) -> dict[str, Curve]:
             step = record.pop("step")
         except (ValueError, KeyError, AttributeError):
             raise UserError(f"{path}:{number}: not a line of metrics") from None
+        training = "loss" in record  # of its lines' many numbers, only losses are curves
         for name, value in record.items():
-            if isinstance(value, (int, float)):
+            if isinstance(value, (int, float)) and (not training or name.endswith("loss")):
                 curves[name][0].append(step)
                 curves[name][1].append(value)
     return dict(curves)
