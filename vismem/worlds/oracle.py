@@ -18,15 +18,17 @@ from vismem.worlds.scene import BACKGROUNDS, COLORS, FILLS, SHAPES, SIZES, Scene
 _PALETTE = np.array(list(COLORS.values()), np.float32)
 _COLOR_NAMES = tuple(COLORS)
 _CONNECTED = np.ones((3, 3), bool)
-# Outlines are judged by brightness (Y of YCbCr) more than by colour (Cb and Cr), which compressed
-# pictures blur over several pixels.
-_SHARP = np.array([[0.299, 0.587, 0.114], [-0.067, -0.132, 0.2], [0.2, -0.167, -0.033]], np.float32)
+# Rows Y, Cb and Cr. Compressed pictures keep brightness sharp but blur and fade the rest: so
+# outlines are judged by brightness mostly, and colours by hue, averaged over some pixels.
+_YCBCR = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]], np.float32)
+_SHARP = _YCBCR * np.array([[1.0], [0.4], [0.4]], np.float32)
+_HUE = _YCBCR * np.array([[0.35], [1.0], [1.0]], np.float32)
 _LARGEST = 96  # px; a larger picture is averaged down to 64, where nothing is lost
 _PRESENT = 0.35  # least share of its colour in a pixel of a thing
 _FAINT = 14  # less than this (of 255) off the background is noise
 _SPECK = 0.004  # of the picture's area: less ink than this is no thing (the smallest has 0.010)
 _MISFIT = 0.30  # share of the energy of a drawn shape by which a piece may differ from it
-_DOUBT = 1.15  # a reading is sure if the next best one has this many times its error
+_DOUBT = 1.1  # a reading is sure if the next best one has this many times its error
 _SCALES = (1.0, 0.88, 1.13)  # a drawn thing may be a little too small or too large
 
 
@@ -79,32 +81,37 @@ class _Canvas(NamedTuple):
     """A picture as background plus a share of one of K colours in each pixel.
 
     Attributes:
-      sharp: [H, W, 3], difference to the background, by brightness and a little colour.
+      sharp: [H, W, 3], difference to the background, mostly in brightness.
       directions: [K, 3], the same of the colours.
-      residual: [H, W, K], squared error of each colour in the mean difference around a pixel.
-      energy: [H, W], that mean difference squared.
+      mean: [H, W, 3], mean difference to the background around each pixel, mostly in hue.
+      units: [K, 3], the same of the colours, of length 1.
+      energy: [H, W], its square.
+      residual: [H, W, K], the part of it that each colour leaves unexplained.
       best: [H, W], the colour with the least error.
     """
 
     sharp: np.ndarray
     directions: np.ndarray
-    residual: np.ndarray
+    mean: np.ndarray
+    units: np.ndarray
     energy: np.ndarray
+    residual: np.ndarray
     best: np.ndarray
 
     @classmethod
     def of(cls, difference: np.ndarray, directions: np.ndarray) -> "_Canvas":
         # A mixture with the background has the direction of the pure colour, and so has the mean
         # over a neighbourhood, which noise and blurred colours disturb less.
-        mean = ndimage.uniform_filter(difference, (3, 3, 0), mode="nearest")
-        length = np.linalg.norm(directions, axis=1)
+        mean = ndimage.uniform_filter(difference @ _HUE.T, (3, 3, 0), mode="nearest")
+        units = directions @ _HUE.T
+        length = np.linalg.norm(units, axis=1)
         # A colour that is the background's own explains nothing.
-        units = directions / np.where(length > 40, length, np.inf)[:, None]
+        units /= np.where(length > 25, length, np.inf)[:, None]
         energy = (mean**2).sum(-1)
         residual = np.maximum(energy[..., None] - np.maximum(mean @ units.T, 0) ** 2, 0)
-        return cls(
-            difference @ _SHARP.T, directions @ _SHARP.T, residual, energy, residual.argmin(-1)
-        )
+        best = residual.argmin(-1)
+        sharp, directions = difference @ _SHARP.T, directions @ _SHARP.T
+        return cls(sharp, directions, mean, units, energy, residual, best)
 
     @property
     def speck(self) -> float:
@@ -118,16 +125,26 @@ class _Canvas(NamedTuple):
         return np.clip((self.sharp * direction).sum(-1) / square, 0, 1)
 
     def is_sure(self, mask: np.ndarray, color: int) -> bool:
-        """Whether a colour explains a piece well and no other nearly so."""
-        errors = self.residual[mask].sum(0)
-        own, rest = errors[color], np.delete(errors, color).min()
-        return bool(own < 0.12 * self.energy[mask].sum() and rest > 1.5 * own)
+        """Whether a colour explains a piece well, whole and in parts, and no other does so."""
+        errors = self._errors(self.mean[mask].sum(0))
+        parts = self.residual[mask][:, color].sum() / self.energy[mask].sum()
+        rest = np.delete(errors, color).min()
+        return bool(parts < 0.35 and errors[color] < 0.12 and rest > 1.5 * errors[color])
+
+    def color(self, mask: np.ndarray, box=...) -> int:
+        """The colour of a piece on the whole."""
+        return int(self._errors(self.mean[box][mask].sum(0)).argmin())
+
+    def _errors(self, vector: np.ndarray) -> np.ndarray:
+        """[K], the share of a difference [3] that each colour leaves unexplained."""
+        explained = np.maximum(self.units @ vector, 0) ** 2
+        return 1 - explained / max(float(vector @ vector), 1e-6)
 
 
 def _pieces(canvas: _Canvas) -> list[tuple[np.ndarray, int]]:
     """The connected pieces of one colour, as (mask [H, W], colour index)."""
     share = canvas.share(canvas.best)
-    drawn = (share > _PRESENT) & (canvas.energy > _FAINT**2)
+    drawn = (share > _PRESENT) & (canvas.energy > (_FAINT / 2) ** 2)
     drawn &= (canvas.sharp**2).sum(-1) > _FAINT**2
     labels, count = ndimage.label(drawn, _CONNECTED)
     pieces = []
@@ -135,14 +152,14 @@ def _pieces(canvas: _Canvas) -> list[tuple[np.ndarray, int]]:
         mask = labels[box] == number
         if share[box][mask].sum() < canvas.speck / 2:
             continue
-        residual = canvas.residual[box]
-        errors, parts = residual[mask].sum(0), []
-        if errors.min() > 0.02 * canvas.energy[box][mask].sum():
-            parts = _split(mask, canvas.best[box], residual, canvas.speck)
-        for part, color in parts or [(mask, int(errors.argmin()))]:
+        color, residual = canvas.color(mask, box), canvas.residual[box]
+        parts = [(mask, color)]
+        if residual[mask][:, color].sum() > 0.02 * canvas.energy[box][mask].sum():
+            parts = _split(mask, canvas.best[box], residual, canvas.speck) or parts
+        for part, shown in parts:
             whole = np.zeros(share.shape, bool)
             whole[box] = part
-            pieces.append((whole, color))
+            pieces.append((whole, shown))
     return pieces
 
 

@@ -12,17 +12,17 @@ from vismem.errors import UserError
 # brightness sharp.
 COLORS = {
     "red": (225, 40, 40),
-    "orange": (250, 128, 20),
+    "orange": (250, 120, 20),
     "yellow": (250, 212, 30),
     "green": (25, 140, 50),
     "cyan": (60, 205, 230),
     "blue": (40, 70, 220),
     "purple": (140, 50, 180),
-    "pink": (245, 110, 180),
+    "pink": (255, 105, 195),
 }
 BACKGROUNDS = {
     "white": (250, 250, 250),
-    "grey": (130, 130, 130),
+    "grey": (120, 120, 120),
     "black": (16, 16, 16),
     "navy": (25, 30, 90),
 }
