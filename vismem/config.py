@@ -23,6 +23,7 @@ from vismem.registry import check_type, nearest
 
 if TYPE_CHECKING:  # these rooms import jax, and a mistake in a config should not wait for that
     from vismem.data import DataConfig
+    from vismem.drawing.artist import DrawConfig
     from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
     from vismem.parallel.mesh import MeshConfig
     from vismem.training.checkpoint import CheckpointConfig
@@ -42,6 +43,7 @@ class RunConfig:
       objective: `{"name": ..., **options}`, what makes the run a flow, a GAN, ...
       painter, memory, strategy: sizes and switches of the generator.
       optimizer: how parameters move.
+      drawing: how the model draws, unless a command says otherwise.
       mesh: how the devices are laid out.
       checkpoint: when to save, and what to keep.
       steps, examples, epochs: how long to train; exactly one is set.
@@ -60,6 +62,7 @@ class RunConfig:
     painter: "PainterConfig"
     memory: "MemoryConfig"
     strategy: "StrategyConfig"
+    drawing: "DrawConfig"
     mesh: "MeshConfig"
     checkpoint: "CheckpointConfig"
     steps: int | None = None
@@ -223,6 +226,7 @@ def freeze(cls: type, config: Mapping[str, Any], path: str, **types: type) -> An
 def run_config(config: Mapping[str, Any]) -> RunConfig:
     """The whole config, every room's part validated. Imports the rooms, and jax with them."""
     from vismem.data import DataConfig
+    from vismem.drawing.artist import DrawConfig
     from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
     from vismem.parallel.mesh import MeshConfig
     from vismem.training.checkpoint import CheckpointConfig
@@ -234,6 +238,7 @@ def run_config(config: Mapping[str, Any]) -> RunConfig:
         "memory": MemoryConfig,
         "strategy": StrategyConfig,
         "optimizer": OptimizerConfig,
+        "drawing": DrawConfig,
         "mesh": MeshConfig,
         "checkpoint": CheckpointConfig,
     }

@@ -1,9 +1,10 @@
 """How language reaches the painter: as tokens in its attention, or folded into one vector.
 
-Every fusion takes text features [B, L, E] with mask bool [B, L] and the canvas's patches [B, P, D], and
-gives what joins the painter's attention, tokens [B, N, D] with mask bool [B, N] (N may be 0), and the
-vector [B, D] that is added to its conditioning. A text without tokens (the unconditional case of
-guidance) is all padding: it must come out as something definite.
+A fusion has two methods. `prepare` is called once a drawing, with text features [B, L, E] and mask bool
+[B, L]; it gives the tokens [B, N, D] that join the painter's attention (N may be 0) with their mask,
+and a vector [B, E']. `__call__` is called every step, with that vector and the canvas's patches
+[B, P, D], and gives the vector [B, D] added to the painter's conditioning. A text without tokens (the
+unconditional case of guidance) is all padding and must come out as something definite.
 """
 
 from typing import Any
@@ -15,7 +16,7 @@ from vismem.models.layers import Array, Dense, LayerNorm
 
 
 def pool(features: Array, mask: Array) -> Array:
-    """Mean over the tokens that exist: [B, L, E], bool [B, L] -> [B, E]; zeros where there are none."""
+    """Mean over the tokens that exist: [B, L, E], bool [B, L] -> [B, E]; zeros if there are none."""
     weight = mask[..., None].astype(features.dtype)
     return (features * weight).sum(1) / jnp.maximum(weight.sum(1), 1)
 
@@ -26,31 +27,36 @@ class AttentionFusion(nn.Module):
     width: int
     dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, text: Array, mask: Array, patches: Array) -> tuple[Array, Array, Array]:
-        tokens = Dense(self.width, ("embed", None), dtype=self.dtype, name="tokens")(text)
+    def setup(self) -> None:
         # A token that always exists, so that a text without tokens leaves something to attend to.
-        start = self.param("start", nn.initializers.normal(1.0), (1, 1, self.width))
-        batch = len(text)
-        start = jnp.broadcast_to(start, (batch, 1, self.width)).astype(self.dtype)
-        vector = Dense(self.width, ("embed", None), dtype=self.dtype, name="vector")(
-            pool(text, mask)
-        )
-        tokens = jnp.concatenate([start, tokens], axis=1)
-        return tokens, jnp.concatenate([jnp.ones((batch, 1), bool), mask], axis=1), vector
+        self.start = self.param("start", nn.initializers.normal(1.0), (1, 1, self.width))
+        self.tokens = Dense(self.width, ("embed", None), dtype=self.dtype)
+        self.vector = Dense(self.width, ("embed", None), dtype=self.dtype)
+
+    def prepare(self, text: Array, mask: Array) -> tuple[Array, Array, Array]:
+        start = jnp.broadcast_to(self.start.astype(self.dtype), (len(text), 1, self.width))
+        tokens = jnp.concatenate([start, self.tokens(text)], axis=1)
+        exists = jnp.pad(mask, ((0, 0), (1, 0)), constant_values=True)
+        return tokens, exists, self.vector(pool(text, mask))
+
+    def __call__(self, vector: Array, patches: Array) -> Array:
+        return vector
 
 
 class ConcatFusion(nn.Module):
-    """Pooled text and pooled picture features side by side, mixed by one layer into the conditioning."""
+    """Pooled text and picture features side by side, mixed by one layer into the conditioning."""
 
     width: int
     dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, text: Array, mask: Array, patches: Array) -> tuple[Array, Array, Array]:
-        both = jnp.concatenate([pool(text, mask), patches.mean(1)], axis=-1)
-        vector = Dense(self.width, ("embed", None), dtype=self.dtype, name="mix")(both)
-        return *no_tokens(len(text), self.width, self.dtype), vector
+    def setup(self) -> None:
+        self.mix = Dense(self.width, ("embed", None), dtype=self.dtype)
+
+    def prepare(self, text: Array, mask: Array) -> tuple[Array, Array, Array]:
+        return *no_tokens(len(text), self.width, self.dtype), pool(text, mask)
+
+    def __call__(self, vector: Array, patches: Array) -> Array:
+        return self.mix(jnp.concatenate([vector, patches.mean(1)], axis=-1))
 
 
 class CrossmodalFusion(nn.Module):
@@ -59,15 +65,28 @@ class CrossmodalFusion(nn.Module):
     width: int
     dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, text: Array, mask: Array, patches: Array) -> tuple[Array, Array, Array]:
-        def project(x: Array, name: str) -> Array:
-            x = nn.gelu(Dense(4 * self.width, dtype=self.dtype, name=f"{name}_up")(x))
-            x = Dense(self.width, ("mlp", "embed"), dtype=self.dtype, name=f"{name}_down")(x)
-            return LayerNorm(name=f"{name}_norm")(x)
+    def setup(self) -> None:
+        self.text = Projection(self.width, self.dtype)
+        self.image = Projection(self.width, self.dtype)
 
-        shared = project(pool(text, mask), "text") + project(patches.mean(1), "image")
-        return *no_tokens(len(text), self.width, self.dtype), shared
+    def prepare(self, text: Array, mask: Array) -> tuple[Array, Array, Array]:
+        return *no_tokens(len(text), self.width, self.dtype), self.text(pool(text, mask))
+
+    def __call__(self, vector: Array, patches: Array) -> Array:
+        return vector + self.image(patches.mean(1))
+
+
+class Projection(nn.Module):
+    """[B, E] -> [B, width], two layers and a norm."""
+
+    width: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        x = nn.gelu(Dense(4 * self.width, dtype=self.dtype, name="up")(x))
+        x = Dense(self.width, ("mlp", "embed"), dtype=self.dtype, name="down")(x)
+        return LayerNorm(name="norm")(x)
 
 
 def no_tokens(batch: int, width: int, dtype: Any) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""The generator: text encoder, canvas stem, fusion, memory, strategy and painter, joined in one step."""
+"""The generator: text encoder, stem, fusion, memory, strategy and painter, joined in one step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from vismem import registry
 from vismem.errors import UserError
 from vismem.models import FUSION, TEXT, VISION
 from vismem.models.layers import Array, Dense, sincos_2d, time_features
-from vismem.models.memory import Memory, Strategy, StrategyHead
+from vismem.models.memory import Memory, StrategyHead
 from vismem.models.painter import Painter
 from vismem.models.vision.stems import PatchStem, check_patch, from_patches
 
@@ -46,14 +46,19 @@ class StrategyConfig:
 
 @struct.dataclass
 class Text:
-    """C, encoded once and used by every step.
+    """C, encoded once a drawing and used by every step.
 
     Attributes:
-      tokens: features [B, L, E]; mask: bool [B, L], the tokens that exist.
+      tokens: what joins the attention of memory and painter, [B, N, D].
+      mask: bool [B, N], the tokens that exist.
+      vector: the pooled text, [B, E].
+      key_values: of the tokens for each of the painter's blocks, pairs of [B, N, H, D / H].
     """
 
     tokens: Array
     mask: Array
+    vector: Array
+    key_values: tuple[tuple[Array, Array], ...]
 
 
 @struct.dataclass
@@ -104,18 +109,17 @@ class Generator(nn.Module):
         self.fuse = registry.build(FUSION, self.fusion, "fusion", **given)
         self.time_up = Dense(p.width, (None, "embed"), dtype=dtype)
         self.time_down = Dense(p.width, ("embed", None), dtype=dtype)
-        slots = self.memory.slots if self.memory.enabled else 0
-        self.paint = Painter(
-            p.layers, p.heads, slots, p.patch * p.patch * self.channels, dtype=dtype
-        )
+        outputs = p.patch * p.patch * self.channels
+        self.paint = Painter(p.width, p.layers, p.heads, outputs, dtype=dtype)
         if self.memory.enabled:
             self.seen = PatchStem(p.patch, p.width, dtype=dtype)
-            self.f = Memory(slots, p.width, p.heads, self.memory.update, dtype=dtype)
+            self.f = Memory(self.memory.slots, p.width, p.heads, self.memory.update, dtype=dtype)
             self.g = StrategyHead(p.width, self.strategy.enabled, dtype=dtype)
 
     def encode(self, tokens: Array) -> Text:
         """Token ids int32 [B, L] -> C."""
-        return Text(*self.text_encoder(tokens))
+        tokens, mask, vector = self.fuse.prepare(*self.text_encoder(tokens))
+        return Text(tokens, mask, vector, self.paint.read_text(tokens))
 
     def begin(self, batch: int) -> Carry:
         """The carry before the first step of a drawing: M_0 and Y_1 = 0."""
@@ -143,23 +147,21 @@ class Generator(nn.Module):
         p, grid = self.painter, self.size // self.painter.patch
         positions = sincos_2d(grid, grid, p.width).astype(p.dtype)
         patches = self.stem(canvas) + positions
-        tokens, mask, vector = self.fuse(text.tokens, text.mask, patches)
         timing = self.time_down(nn.silu(self.time_up(time_features(time, p.width))))
-        condition = timing + vector
+        condition = timing + self.fuse(text.vector, patches)
         memory = carry.memory
         if self.memory.enabled:
             pictures = jnp.concatenate([canvas, carry.estimate], axis=-1)
             seen = self.seen(pictures) + positions + timing[:, None]
-            read_mask = jnp.concatenate([jnp.ones(seen.shape[:2], bool), mask], axis=1)
-            memory, attention = self.f(memory, jnp.concatenate([seen, tokens], 1), read_mask)
+            mask = jnp.pad(text.mask, ((0, 0), (grid * grid, 0)), constant_values=True)
+            memory, attention = self.f(memory, jnp.concatenate([seen, text.tokens], 1), mask)
             attention = attention[..., : grid * grid]
-            steer = self.g(memory, seen)
+            strategy = self.g(memory, seen)
+            condition, slots = condition + strategy.modulation, strategy.slots
         else:
             attention = jnp.zeros((len(canvas), 0, grid * grid))
-            steer = Strategy(
-                jnp.zeros_like(condition), jnp.zeros((len(canvas), 0, p.width), p.dtype)
-            )
-        output, slots = self.paint(patches, tokens, mask, steer.slots, condition + steer.modulation)
+            slots = jnp.zeros((len(canvas), 0, p.width), p.dtype)
+        output, slots = self.paint(patches, slots, text.key_values, text.mask, condition)
         if self.memory.enabled:
             memory = self.f.write(memory, slots)
         return memory, from_patches(output, p.patch, (grid, grid)), attention

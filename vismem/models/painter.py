@@ -1,4 +1,4 @@
-"""The painter: Y_{t+1} = paint(X_t, C, S_t), a transformer over [patches; text; slots]."""
+"""The painter: Y_{t+1} = paint(X_t, C, S_t), a transformer over [patches; slots; text]."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vismem.models.layers import MLP, Array, Dense, normalize, split_heads
+from vismem.models.layers import Array, Dense, normalize, split_heads
 
 ZEROS = nn.initializers.zeros
 
@@ -14,17 +14,27 @@ ZEROS = nn.initializers.zeros
 class PainterBlock(nn.Module):
     """A transformer block with adaptive layer norm (adaLN-zero; Peebles & Xie 2023).
 
-    The last `slots` tokens are memory's. They are attended to by a softmax of their own whose share is
-    a gate a head, zero at first: adding slots to a fresh painter changes nothing.
+    Patches and slots ask, change and answer; text tokens only answer: their keys and values depend on
+    nothing that changes from step to step, and are computed once a drawing. Slots are attended to by a
+    softmax of their own whose share is a gate a head, zero at first: adding slots to a fresh painter
+    changes nothing.
     """
 
     heads: int
-    slots: int
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, mask: Array, condition: Array) -> Array:
-        """Tokens [B, N, D], mask bool [B, N], condition [B, D] -> tokens [B, N, D]."""
+    def __call__(
+        self, x: Array, slots: int, text: tuple[Array, Array], mask: Array, condition: Array
+    ) -> Array:
+        """One block.
+
+        Args:
+          x: tokens [B, P + K, D], the last K = `slots` of them memory's.
+          slots: K.
+          text: keys and values of the text, each [B, N, H, D / H]; mask: bool [B, N].
+          condition: [B, D].
+        """
         width = x.shape[-1]
         modulation = Dense(
             6 * width, ("embed", None), kernel_init=ZEROS, dtype=self.dtype, name="modulation"
@@ -33,68 +43,86 @@ class PainterBlock(nn.Module):
             modulation[:, None], 6, axis=-1
         )
         h = normalize(x) * (1 + scale_a) + shift_a
-        x = x + gate_a * self.attention(h, mask)
+        x = x + gate_a * self.attention(h, slots, text, mask)
         h = normalize(x) * (1 + scale_m) + shift_m
-        return x + gate_m * MLP(4 * width, dtype=self.dtype, name="mlp")(h)
+        h = Dense(4 * width, ("embed", "mlp"), dtype=self.dtype, name="up")(h)
+        h = Dense(width, ("mlp", "embed"), dtype=self.dtype, name="down")(nn.gelu(h))
+        return x + gate_m * h
 
-    def attention(self, x: Array, mask: Array) -> Array:
+    def attention(self, x: Array, slots: int, text: tuple[Array, Array], mask: Array) -> Array:
         width = x.shape[-1]
         qkv = Dense(3 * width, ("embed", "heads"), dtype=self.dtype, name="qkv")(x)
         q, k, v = split_heads(qkv, self.heads, 3)
+        k, v = jnp.concatenate([text[0], k], axis=1), jnp.concatenate([text[1], v], axis=1)
         logits = jnp.einsum("bnhd,bmhd->bhnm", q, k) * q.shape[-1] ** -0.5
         logits = logits.astype(jnp.float32)
-        logits = jnp.where(mask[:, None, None, :], logits, -1e9)
-        own = jax.nn.softmax(logits[..., : logits.shape[-1] - self.slots], axis=-1)
-        if self.slots:
+        exists = jnp.pad(mask, ((0, 0), (0, x.shape[1])), constant_values=True)
+        logits = jnp.where(exists[:, None, None, :], logits, -1e9)
+        weights = jax.nn.softmax(logits[..., : logits.shape[-1] - slots], axis=-1)
+        if slots:
             gate_init = nn.with_logical_partitioning(ZEROS, (None,))
             gate = self.param("slot_gate", gate_init, (self.heads,))[:, None, None]
-            remembered = jax.nn.softmax(logits[..., -self.slots :], axis=-1)
-            own = jnp.concatenate([own, gate * remembered], axis=-1)
-        mixed = jnp.einsum("bhnm,bmhd->bnhd", own.astype(self.dtype), v)
+            remembered = jax.nn.softmax(logits[..., -slots:], axis=-1)
+            weights = jnp.concatenate([weights, gate * remembered], axis=-1)
+        mixed = jnp.einsum("bhnm,bmhd->bnhd", weights.astype(self.dtype), v)
         return Dense(width, ("heads", "embed"), dtype=self.dtype, name="out")(
             mixed.reshape(x.shape)
         )
 
 
 class Painter(nn.Module):
-    """Patches, text and slots to the network's output for every patch.
+    """Patches, slots and text to the network's output for every patch.
 
     Attributes:
-      layers, heads: of the transformer; its width is the patches'.
-      slots: K, how many slots come along; 0 without memory.
+      width, layers, heads: of the transformer.
       outputs: numbers a patch, patch * patch * channels.
     """
 
+    width: int
     layers: int
     heads: int
-    slots: int
     outputs: int
     dtype: Any = jnp.float32
 
-    @nn.compact
+    def setup(self) -> None:
+        self.text_key_value = Dense(
+            2 * self.layers * self.width, ("embed", "heads"), dtype=self.dtype
+        )
+        self.blocks = [
+            PainterBlock(self.heads, dtype=self.dtype, name=f"block_{i}")
+            for i in range(self.layers)
+        ]
+        self.modulation = Dense(
+            2 * self.width, ("embed", None), kernel_init=ZEROS, dtype=self.dtype
+        )
+        self.output = Dense(self.outputs, ("embed", None), kernel_init=ZEROS)
+
+    def read_text(self, text: Array) -> tuple[tuple[Array, Array], ...]:
+        """Keys and values of text tokens [B, N, D] for every block, each [B, N, H, D / H]."""
+        parts = split_heads(self.text_key_value(text), self.heads, 2 * self.layers)
+        return tuple(zip(parts[::2], parts[1::2]))
+
     def __call__(
-        self, patches: Array, text: Array, mask: Array, slots: Array, condition: Array
+        self,
+        patches: Array,
+        slots: Array,
+        text: tuple[tuple[Array, Array], ...],
+        mask: Array,
+        condition: Array,
     ) -> tuple[Array, Array]:
         """One pass.
 
         Args:
-          patches: [B, P, D]. text: [B, N, D] with mask bool [B, N]. slots: [B, K, D].
+          patches: [B, P, D]. slots: [B, K, D], K = 0 without memory.
+          text: what `read_text` gave, with mask bool [B, N].
           condition: [B, D], of time, text and strategy.
 
         Returns:
           outputs [B, P, outputs] in float32, and what became of the slots, [B, K, D].
         """
-        batch, count, width = patches.shape
-        x = jnp.concatenate([patches, text, slots], axis=1)
-        exists = [jnp.ones((batch, count), bool), mask, jnp.ones((batch, self.slots), bool)]
-        mask = jnp.concatenate(exists, axis=1)
-        for i in range(self.layers):
-            block = PainterBlock(self.heads, self.slots, dtype=self.dtype, name=f"block_{i}")
-            x = block(x, mask, condition)
-        modulation = Dense(
-            2 * width, ("embed", None), kernel_init=ZEROS, dtype=self.dtype, name="modulation"
-        )(nn.silu(condition))
-        shift, scale = jnp.split(modulation[:, None], 2, axis=-1)
-        h = normalize(x[:, :count]) * (1 + scale) + shift
-        output = Dense(self.outputs, ("embed", None), kernel_init=ZEROS, name="output")(h)
-        return output, x[:, x.shape[1] - self.slots :]
+        count = patches.shape[1]
+        x = jnp.concatenate([patches, slots], axis=1)
+        for block, key_value in zip(self.blocks, text):
+            x = block(x, slots.shape[1], key_value, mask, condition)
+        shift, scale = jnp.split(self.modulation(nn.silu(condition))[:, None], 2, axis=-1)
+        return self.output(normalize(x[:, :count]) * (1 + scale) + shift), x[:, count:]

@@ -1,0 +1,134 @@
+"""The artist: a trained model, its tokenizer and its parameters, drawing texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from vismem import registry
+from vismem.drawing import SOLVERS
+from vismem.drawing.scan import Guidance, draw
+from vismem.errors import UserError
+from vismem.objectives.base import Params
+from vismem.random import named_key
+
+BATCH = 128  # Pictures drawn at once: texts come in any number, compiled programs in one size.
+
+
+@dataclass(frozen=True)
+class DrawConfig:
+    """How a model draws.
+
+    Attributes:
+      steps: of the solver. solver: a name of `SOLVERS`.
+      guidance_scale, guidance_interval, memory_guidance: see `drawing.scan.Guidance`.
+    """
+
+    steps: int = 24
+    solver: str = "euler"
+    guidance_scale: float = 2.0
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    memory_guidance: float = 0.0
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Pictures, and if asked for, how they came about.
+
+    Attributes:
+      images: uint8 [N, H, W, 3].
+      estimates: uint8 [T, N, H, W, 3], Y_t of every network evaluation, or None.
+      attention: float32 [T, N, K, h, w], of the slots over the patches, or None.
+    """
+
+    images: np.ndarray
+    estimates: np.ndarray | None = None
+    attention: np.ndarray | None = None
+
+
+class Artist:
+    """Draws texts with an objective's parameters.
+
+    Args:
+      objective: one that draws.
+      tokenizer: data/tokenizers.py.
+      config: how to draw where a call does not say.
+      params: {player: tree}; may be given to `draw` instead.
+    """
+
+    def __init__(
+        self, objective: Any, tokenizer: Any, config: DrawConfig, params: Params | None = None
+    ):
+        self.objective, self.tokenizer = objective, tokenizer
+        self.config, self.params = config, params
+        self._compiled: dict[Any, Any] = {}
+
+    def draw(
+        self,
+        texts: Sequence[str],
+        *,
+        seed: int = 0,
+        params: Params | None = None,
+        steps: int | None = None,
+        solver: str | None = None,
+        guidance_scale: float | None = None,
+        trace: bool = False,
+    ) -> Drawing:
+        """Draws every text once.
+
+        Args:
+          texts: one picture each.
+          seed: the same seed and texts give the same pictures.
+          params: instead of the artist's own.
+          steps, solver, guidance_scale: instead of the config's.
+          trace: whether to keep what happened at every step.
+
+        Raises:
+          UserError: an empty text, an unknown solver, steps below 1.
+        """
+        if any(not text.strip() for text in texts):
+            raise UserError("draw: a text is empty; say what to draw")
+        steps = self.config.steps if steps is None else steps
+        if steps < 1:
+            raise UserError(f"draw: steps={steps}: must be at least 1")
+        scale = self.config.guidance_scale if guidance_scale is None else guidance_scale
+        program = self._program(steps, solver or self.config.solver, scale, trace)
+        params = self.params if params is None else params
+        size = min(BATCH, len(texts))
+        key = named_key(jax.random.key(seed), "draw")
+        parts = []
+        for start in range(0, len(texts), size):
+            chunk = list(texts[start : start + size])
+            padded = chunk + [chunk[-1]] * (size - len(chunk))
+            tokens = np.stack([self.tokenizer.encode(text) for text in padded])
+            result = jax.device_get(program(params, tokens, jax.random.fold_in(key, start)))
+            pictures, seen = result
+            parts.append((pictures[: len(chunk)], seen, len(chunk)))
+        images = to_uint8(np.concatenate([p[0] for p in parts]))
+        if not trace:
+            return Drawing(images)
+        estimates = np.concatenate([s.estimates[:, :n] for _, s, n in parts], axis=1)
+        attention = np.concatenate([s.attention[:, :n] for _, s, n in parts], axis=1)
+        side = int(round(attention.shape[-1] ** 0.5))
+        maps = attention.reshape(*attention.shape[:-1], side, side)
+        return Drawing(images, to_uint8(estimates), maps if attention.shape[2] else None)
+
+    def _program(self, steps: int, solver: str, scale: float, trace: bool) -> Any:
+        """The compiled drawing, one for each way to draw."""
+        way = (steps, solver, scale, trace)
+        if way not in self._compiled:
+            guidance = Guidance(scale, self.config.guidance_interval, self.config.memory_guidance)
+            schedule = registry.resolve(SOLVERS, solver, "drawing.solver")(steps)
+            self._compiled[way] = jax.jit(
+                lambda params, tokens, key: draw(
+                    self.objective, params, tokens, key, schedule, guidance, trace
+                )
+            )
+        return self._compiled[way]
+
+
+def to_uint8(pictures: np.ndarray) -> np.ndarray:
+    """[-1, 1] -> uint8 0..255."""
+    return np.round((np.clip(pictures, -1, 1) + 1) * 127.5).astype(np.uint8)

@@ -1,0 +1,129 @@
+"""The scan over drawing steps: a text, noise, and a memory that goes along."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from vismem.drawing.solvers import Solver
+from vismem.models.generator import Carry
+from vismem.objectives.base import Params
+
+Array = jax.Array
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How far the drawing is pushed along differences between what branches of the model estimate.
+
+    Attributes:
+      scale: classifier-free guidance (Ho & Salimans 2022): Y_0 + scale * (Y_text - Y_0), Y_0 without
+        text. 1 is the model as it is, one branch.
+      interval: of times in which the scale holds; outside it is 1 (Kynkaanniemi et al. 2024).
+      memory: memory guidance: adds memory * (Y - Y_fresh), Y_fresh with the memory emptied at every
+        step. 0 is none.
+    """
+
+    scale: float = 2.0
+    interval: tuple[float, float] = (0.0, 1.0)
+    memory: float = 0.0
+
+
+@struct.dataclass
+class Trace:
+    """What happened at every network evaluation.
+
+    Attributes:
+      estimates: Y_t, [N, B, H, W, C] in [-1, 1].
+      attention: of the slots over the patches, [N, B, K, P].
+    """
+
+    estimates: Array
+    attention: Array
+
+
+def draw(
+    objective: Any,
+    params: Params,
+    tokens: Array,
+    key: Array,
+    solver: Solver,
+    guidance: Guidance,
+    trace: bool = False,
+) -> tuple[Array, Trace | None]:
+    """Draws texts: a pure function, to be jitted by the caller.
+
+    Args:
+      objective: one that draws.
+      params: {player: tree}.
+      tokens: int32 [B, L].
+      key: of the noise.
+      solver: schedule and update.
+      guidance: scales.
+      trace: whether estimates and attention of every evaluation are kept.
+
+    Returns:
+      pictures [B, H, W, C] in [-1, 1], and the trace.
+    """
+    batch = len(tokens)
+    branches = Branches(guidance)
+    text = objective.apply(params, branches.texts(tokens), method="encode")
+    fresh = objective.apply(params, branches.count * batch, method="begin")
+    canvas = objective.start(key, fresh.estimate[:batch].shape)
+    times = jnp.asarray(solver.times)
+
+    def step(state: tuple[Array, Carry, Any], index: Array) -> tuple[Any, tuple[Array, ...]]:
+        canvas, carry, memo = state
+        time = times[index]
+        everywhere = jnp.tile(canvas, (branches.count, 1, 1, 1))
+        carry = branches.forget(carry, fresh)
+        carry, attention = objective.step(
+            params, carry, everywhere, jnp.full(len(everywhere), time), text
+        )
+        estimate = branches.combine(carry.estimate, time)
+        canvas, memo = solver.advance(objective, index, canvas, estimate, memo)
+        return (canvas, carry, memo), (estimate, attention[:batch]) if trace else ()
+
+    state = (canvas, fresh, solver.start(canvas))
+    (canvas, _, _), seen = jax.lax.scan(step, state, jnp.arange(len(solver.times) - 1))
+    return jnp.clip(canvas, -1, 1), Trace(*seen) if trace else None
+
+
+class Branches:
+    """The model's copies that guidance compares, side by side in one batch.
+
+    The first has text and memory; then, where asked for, one without text (with a memory of its own) and
+    one with text whose memory is emptied before every step.
+    """
+
+    def __init__(self, guidance: Guidance):
+        self.guidance = guidance
+        self.names = ["full"]
+        self.names += ["no text"] if guidance.scale != 1 else []
+        self.names += ["no memory"] if guidance.memory else []
+        self.count = len(self.names)
+
+    def texts(self, tokens: Array) -> Array:
+        """Tokens [B, L] for all branches, [count * B, L]; no text is all padding."""
+        return jnp.concatenate([tokens * (name != "no text") for name in self.names])
+
+    def forget(self, carry: Carry, fresh: Carry) -> Carry:
+        """Empties what the branch without memory carries."""
+        if "no memory" not in self.names:
+            return carry
+        kept = len(carry.memory) * (self.count - 1) // self.count
+        return jax.tree.map(lambda c, f: jnp.concatenate([c[:kept], f[kept:]]), carry, fresh)
+
+    def combine(self, estimates: Array, time: Array) -> Array:
+        """One estimate [B, H, W, C] in [-1, 1] from all branches', [count * B, H, W, C]."""
+        parts = dict(zip(self.names, jnp.split(estimates, self.count)))
+        full = estimate = parts["full"]
+        if "no text" in parts:
+            low, high = self.guidance.interval
+            scale = jnp.where((time >= low) & (time <= high), self.guidance.scale, 1.0)
+            estimate = parts["no text"] + scale * (full - parts["no text"])
+        if "no memory" in parts:
+            estimate = estimate + self.guidance.memory * (full - parts["no memory"])
+        return jnp.clip(estimate, -1, 1)

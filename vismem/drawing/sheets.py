@@ -1,0 +1,130 @@
+"""Sheets: pictures with the texts they were drawn from under them, as one picture."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from vismem.drawing.artist import Drawing
+
+MARGIN = 8  # Pixels around every picture.
+INK, PAPER = "#222222", "#ffffff"
+
+
+def grid(
+    images: np.ndarray, texts: Sequence[str], columns: int | None = None, side: int = 128
+) -> Image.Image:
+    """Pictures in rows, each with its text under it.
+
+    Args:
+      images: uint8 [N, H, W, 3].
+      texts: N of them.
+      columns: pictures a row; about a square by default.
+      side: pixels of a picture on the sheet.
+    """
+    columns = columns or min(len(images), max(1, round(len(images) ** 0.5)))
+    wrapped = [wrap(text, side) for text in texts]
+    depth = max(len(lines) for lines in wrapped)
+    cell, line = side + 2 * MARGIN, line_height()
+    tall = side + 2 * MARGIN + depth * line
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * cell, rows * tall), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for i, (image, lines) in enumerate(zip(images, wrapped)):
+        left, top = (i % columns) * cell + MARGIN, (i // columns) * tall + MARGIN
+        sheet.paste(enlarge(image, side), (left, top))
+        for j, words in enumerate(lines):
+            pen.text((left, top + side + 3 + j * line), words, fill=INK, font=font(words))
+    return sheet
+
+
+def strip(drawing: Drawing, texts: Sequence[str], side: int = 96, most: int = 12) -> Image.Image:
+    """For every text, its estimates Y_t from the first step to the last, and the picture.
+
+    Beneath each estimate stands what every memory slot attended to, bright where it looked.
+
+    Args:
+      drawing: with its trace.
+      texts: one a picture.
+      side: pixels of a picture on the sheet.
+      most: steps shown, evenly spread over all.
+    """
+    steps = np.unique(np.linspace(0, len(drawing.estimates) - 1, most).round().astype(int))
+    blocks = []
+    for i, text in enumerate(texts):
+        frames = [*drawing.estimates[steps, i], drawing.images[i]]
+        maps = drawing.attention[steps, i] if drawing.attention is not None else None
+        blocks.append(_strip(frames, maps, text, steps, side))
+    sheet = Image.new("RGB", (blocks[0].width, sum(b.height for b in blocks)), PAPER)
+    top = 0
+    for block in blocks:
+        sheet.paste(block, (0, top))
+        top += block.height
+    return sheet
+
+
+def _strip(
+    frames: list[np.ndarray], maps: np.ndarray | None, text: str, steps: np.ndarray, side: int
+) -> Image.Image:
+    slots = 0 if maps is None else maps.shape[1]
+    per_row, gap = 4, 2
+    small = (side - (per_row - 1) * gap) // per_row
+    below = -(-slots // per_row) * (small + gap)
+    line, cell = line_height(), side + MARGIN
+    sheet = Image.new(
+        "RGB", (len(frames) * cell + MARGIN, 2 * line + side + below + 3 * MARGIN), PAPER
+    )
+    pen = ImageDraw.Draw(sheet)
+    pen.text((MARGIN, MARGIN // 2), text, fill=INK, font=font(text))
+    for t, frame in enumerate(frames):
+        left, top = MARGIN + t * cell, line + MARGIN
+        sheet.paste(enlarge(frame, side), (left, top))
+        label = f"step {steps[t] + 1}" if t < len(steps) else "picture"
+        for k in range(slots if t < len(steps) else 0):
+            x, y = left + (k % per_row) * (small + gap), top + side + gap
+            heat = maps[t, k] / maps[t, k].max()
+            shown = np.repeat((255 * heat).astype(np.uint8)[..., None], 3, axis=-1)
+            sheet.paste(enlarge(shown, small), (x, y + (k // per_row) * (small + gap)))
+        pen.text((left, top + side + below + 2), label, fill=INK, font=font(label))
+    return sheet
+
+
+def enlarge(image: np.ndarray, side: int) -> Image.Image:
+    """uint8 [H, W, 3] as a square of `side` pixels; small pictures keep their pixels visible."""
+    method = Image.Resampling.NEAREST if len(image) <= side else Image.Resampling.LANCZOS
+    return Image.fromarray(image).resize((side, side), method)
+
+
+@cache
+def _font(cjk: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    names = ("NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "Arial Unicode.ttf") if cjk else ()
+    for name in names:
+        try:
+            return ImageFont.truetype(name, 11)
+        except OSError:
+            continue
+    return ImageFont.load_default(11)
+
+
+def font(text: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """A font that has the text's letters, as far as this machine has one."""
+    return _font(any("\u2e80" <= letter <= "\uffef" for letter in text))
+
+
+def line_height() -> int:
+    """Pixels from one line of text to the next."""
+    return 14
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Lines of at most `width` pixels; a language without spaces breaks anywhere."""
+    joint = " " if " " in text else ""
+    lines = [""]
+    for word in text.split() if joint else text:
+        longer = lines[-1] + joint + word if lines[-1] else word
+        if font(text).getlength(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines

@@ -1,0 +1,102 @@
+"""Solvers: from the estimates of one network evaluation after another to the canvas of the next.
+
+A solver is a schedule of evaluation times and an `advance`; the scan over evaluations is the same for
+all (drawing/scan.py), so that a second-order method costs run time and no compile time. All are exact
+for an estimate that does not change, and all are written in terms of the objective's own `advance`.
+"""
+
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vismem.objectives.base import Drawer
+
+Array = jax.Array
+
+
+class Solver(Protocol):
+    """Attributes:
+    times: float32 [N + 1], the time of each of N network evaluations, then 1.
+    """
+
+    times: np.ndarray
+
+    def start(self, canvas: Array) -> Any:
+        """What `advance` wants to remember, before the first evaluation at `canvas` [B, H, W, C]."""
+
+    def advance(
+        self, objective: Drawer, index: Array, canvas: Array, estimate: Array, memo: Any
+    ) -> tuple[Array, Any]:
+        """The canvas of evaluation `index` + 1, from the canvas and the estimate of `index`."""
+
+
+class Euler:
+    """First order, one evaluation a step."""
+
+    def __init__(self, steps: int):
+        self.times = np.linspace(0, 1, steps + 1, dtype=np.float32)
+
+    def start(self, canvas: Array) -> tuple[()]:
+        return ()
+
+    def advance(self, objective, index, canvas, estimate, memo):
+        now, to = interval(self.times, index)
+        return objective.advance(canvas, estimate, now, to), memo
+
+
+class Heun:
+    """Second order, two evaluations a step but one in the last (Karras et al. 2022, algorithm 1).
+
+    Evaluations alternate: a step on trial along the first velocity, then the step itself along the mean
+    of both. Memory passes through both.
+    """
+
+    def __init__(self, steps: int):
+        grid = np.linspace(0, 1, steps + 1, dtype=np.float32)
+        self.times = np.append(np.repeat(grid[:-1], 2)[1:], grid[-1])
+
+    def start(self, canvas: Array) -> tuple[Array, Array]:
+        return canvas, jnp.zeros_like(canvas)
+
+    def advance(self, objective, index, canvas, estimate, memo):
+        now, to = interval(self.times, index)
+        velocity = objective.velocity(canvas, estimate, now)
+        trial = objective.advance(canvas, estimate, now, to)
+        origin, first = memo
+        before = jnp.asarray(self.times)[jnp.maximum(index - 1, 0)]
+        corrected = origin + (now - before) * (first + velocity) / 2
+        correct = index % 2 == 1
+        memo = jax.tree.map(lambda old, new: jnp.where(correct, old, new), memo, (canvas, velocity))
+        return jnp.where(correct, corrected, trial), memo
+
+
+class Multistep:
+    """Second order, one evaluation a step: DPM-Solver++(2M) (Lu et al. 2022, algorithm 2).
+
+    The estimate is extrapolated from the last two, linearly in log(t / (1 - t)). The first and the last
+    step are of first order: before the one there is no estimate, after the other no finite step.
+    """
+
+    def __init__(self, steps: int):
+        self.times = np.linspace(0, 1, steps + 1, dtype=np.float32)
+
+    def start(self, canvas: Array) -> Array:
+        return jnp.zeros_like(canvas)
+
+    def advance(self, objective, index, canvas, estimate, memo):
+        now, to = interval(self.times, index)
+        before = jnp.asarray(self.times)[jnp.maximum(index - 1, 0)]
+        last = objective.log_snr(now) - objective.log_snr(before)
+        step = objective.log_snr(to) - objective.log_snr(now)
+        inner = (index > 0) & (index < len(self.times) - 2)
+        share = jnp.where(inner, step / (2 * jnp.where(inner, last, 1)), 0)
+        extrapolated = estimate + share * (estimate - memo)
+        return objective.advance(canvas, extrapolated, now, to), estimate
+
+
+def interval(times: np.ndarray, index: Array) -> tuple[Array, Array]:
+    """The time of evaluation `index` and of the one after it."""
+    times = jnp.asarray(times)
+    return times[index], times[index + 1]
