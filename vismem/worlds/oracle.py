@@ -29,7 +29,8 @@ _FAINT = 14  # less than this (of 255) off the background is noise
 _SPECK = 0.004  # of the picture's area: less ink than this is no thing (the smallest has 0.010)
 _MISFIT = 0.30  # share of the energy of a drawn shape by which a piece may differ from it
 _DOUBT = 1.1  # a reading is sure if the next best one has this many times its error
-_SCALES = (1.0, 0.88, 1.13)  # a drawn thing may be a little too small or too large
+# A drawn thing may be too small, too large or have soft edges: (scale, sigma in pixels).
+_VARIANTS = ((1.0, 0.0), (0.88, 0.0), (1.13, 0.0), (1.0, 0.9))
 
 
 def read(image: np.ndarray) -> Scene:
@@ -185,46 +186,43 @@ def _split(mask, best, residual, speck) -> list[tuple[np.ndarray, int]]:
 
 
 class _Bank(NamedTuple):
-    """Every shape, size and fill, drawn at its size, a little smaller and a little larger.
+    """Templates: every shape, size and fill, drawn in each of the `_VARIANTS`.
 
     Attributes:
       masks: float32 [PHASES, PHASES, T, D * D], by y phase, x phase and template, centred in D x D.
       squares: float32 [PHASES, PHASES, T], their sums of squares.
       names: for each attribute the value of each template, as object [T].
-      scales: float [T].
+      half: (D - 1) / 2.
     """
 
     masks: np.ndarray
     squares: np.ndarray
     names: dict[str, np.ndarray]
-    scales: np.ndarray
-
-    @property
-    def half(self) -> int:
-        return (int(self.masks.shape[-1] ** 0.5) - 1) // 2
+    half: int
 
 
 @functools.lru_cache(maxsize=4)
 def _bank(picture_size: int) -> _Bank:
-    kinds = [(s, z, f, k) for s in SHAPES for z in SIZES for f in FILLS for k in _SCALES]
-    side = max(
-        coverage("star", radius * scale * picture_size, "solid", 0, 0).shape[0]
-        for radius in SIZES.values()
-        for scale in _SCALES
-    )
-    masks = np.zeros((PHASES, PHASES, len(kinds), side, side), np.float32)
-    for y in range(PHASES):
-        for x in range(PHASES):
-            for t, (shape, size, fill, scale) in enumerate(kinds):
-                mask = coverage(shape, SIZES[size] * scale * picture_size, fill, x, y)
-                margin = (side - mask.shape[0]) // 2
-                masks[y, x, t, margin : side - margin, margin : side - margin] = mask
-    masks = masks.reshape(PHASES, PHASES, len(kinds), side * side)
+    kinds = [(s, z, f, v) for s in SHAPES for z in SIZES for f in FILLS for v in _VARIANTS]
+
+    def mask(kind, y: int, x: int) -> np.ndarray:
+        shape, size, fill, (scale, sigma) = kind
+        drawn = coverage(shape, SIZES[size] * scale * picture_size, fill, x, y)
+        return ndimage.gaussian_filter(np.pad(drawn, 2), sigma) if sigma else drawn
+
+    half = max(len(mask(kind, 0, 0)) for kind in kinds) // 2
+    masks = np.zeros((PHASES, PHASES, len(kinds), 2 * half + 1, 2 * half + 1), np.float32)
+    for y, x, t in np.ndindex(masks.shape[:3]):
+        drawn = mask(kinds[t], y, x)
+        margin = half - len(drawn) // 2
+        inside = slice(margin, margin + len(drawn))
+        masks[y, x, t, inside, inside] = drawn
+    masks = masks.reshape(PHASES, PHASES, len(kinds), -1)
     names = {
         attribute: np.array([kind[i] for kind in kinds], object)
         for i, attribute in enumerate(("shape", "size", "fill"))
     }
-    return _Bank(masks, (masks**2).sum(-1), names, np.array([kind[3] for kind in kinds]))
+    return _Bank(masks, (masks**2).sum(-1), names, half)
 
 
 def _thing(amount: np.ndarray, color: str | None) -> Thing:

@@ -12,7 +12,6 @@ from vismem.worlds.scene import BACKGROUNDS, COLORS, OUTLINES, SIZES, Scene
 # Sub-pixel positions per axis. Shapes are rasterised once for each and then pasted: an eighth of a
 # pixel is the largest error, and a picture takes microseconds a thing.
 PHASES = 4
-_OVERSAMPLE = 8
 # Of outline and stripes, in units of the radius.
 _LINE = 0.24
 _STRIPE_PERIOD = 0.5
@@ -61,9 +60,11 @@ def coverage(shape: str, radius: float, fill: str, x_phase: int, y_phase: int) -
       float32 [2 H + 1, 2 H + 1] in [0, 1], with H large enough for every shape of this radius.
     """
     half = math.ceil(1.3 * radius + 1)
-    side = (2 * half + 1) * _OVERSAMPLE
-    centre = _OVERSAMPLE * (half + np.array([x_phase, y_phase]) / PHASES)
-    corners = OUTLINES[shape] * radius * _OVERSAMPLE
+    # Pillow's polygons are up to half a pixel fat; the finer, the less that matters.
+    fine = 16 if radius < 12 else 8
+    side = (2 * half + 1) * fine
+    centre = fine * (half + np.array([x_phase, y_phase]) / PHASES)
+    corners = OUTLINES[shape] * radius * fine
 
     def polygon(corners: np.ndarray) -> np.ndarray:
         picture = Image.new("L", (side, side))
@@ -73,12 +74,12 @@ def coverage(shape: str, radius: float, fill: str, x_phase: int, y_phase: int) -
 
     mask = polygon(corners)
     if fill != "solid":
-        inside = polygon(_inset(corners, _LINE * radius * _OVERSAMPLE))
+        inside = polygon(_inset(corners, _LINE * radius * fine))
         if fill == "striped":
-            height = (np.arange(side) + 0.5 - centre[1]) / (radius * _OVERSAMPLE)
+            height = (np.arange(side) + 0.5 - centre[1]) / (radius * fine)
             inside[np.abs((height / _STRIPE_PERIOD + 0.5) % 1 - 0.5) < 0.25] = 0
         mask -= inside
-    pixels = mask.reshape(2 * half + 1, _OVERSAMPLE, 2 * half + 1, _OVERSAMPLE).mean((1, 3))
+    pixels = mask.reshape(2 * half + 1, fine, 2 * half + 1, fine).mean((1, 3))
     pixels.setflags(write=False)
     return pixels
 
