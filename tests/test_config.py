@@ -158,7 +158,10 @@ def test_freeze_names_the_key(part, line):
         config.freeze(Outer, part, "room")
 
 
-PARTS = ("data", "objective", "painter", "memory", "strategy", "optimizer", "mesh", "checkpoint")
+PARTS = [
+    *("data", "objective", "painter", "memory", "strategy", "optimizer", "drawing", "mesh"),
+    "checkpoint",
+]
 
 
 @pytest.mark.parametrize(
