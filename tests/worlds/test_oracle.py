@@ -8,24 +8,13 @@ from PIL import Image
 from vismem.worlds import oracle
 from vismem.worlds.render import render
 from vismem.worlds.scene import BACKGROUNDS, PRESETS, Scene, Thing, sample_scene
-from vismem.worlds.scores import ATTRIBUTES, matches
+from vismem.worlds.scores import ATTRIBUTES, recovered
 
 
 def scenes(preset, n, seed=0):
     rng = np.random.default_rng(seed)
     most = PRESETS[preset].most
     return [sample_scene(rng, PRESETS[preset], 1 + i % (most + 1)) for i in range(n)]
-
-
-def recovered(scene, image):
-    """Whether background, every attribute, and every place within 2 px of 32 are read back."""
-    read = oracle.read(image)
-    pairs = matches(scene, read)
-    return (
-        read.background == scene.background
-        and len(pairs) == len(scene.things) == len(read.things)
-        and all(max(abs(a.x - b.x), abs(a.y - b.y)) <= 2 / 32 for a, b in pairs)
-    )
 
 
 def noisy(image, rng):
@@ -43,7 +32,7 @@ def compressed(image, rng):
     ("preset", "size", "least"), [("tiny", 32, 0.99), ("default", 32, 0.98), ("default", 64, 0.99)]
 )
 def test_scenes_are_recovered(preset, size, least):
-    found = [recovered(s, render(s, size)) for s in scenes(preset, 200)]
+    found = [recovered(s, oracle.read(render(s, size))) for s in scenes(preset, 200)]
     assert np.mean(found) >= least
 
 
@@ -51,13 +40,15 @@ def test_scenes_are_recovered(preset, size, least):
 @pytest.mark.parametrize(("preset", "size"), [("tiny", 32), ("default", 64)])
 def test_scenes_are_recovered_from_disturbed_pictures(preset, size, disturbed):
     rng = np.random.default_rng(0)
-    found = [recovered(s, disturbed(render(s, size), rng)) for s in scenes(preset, 200)]
+    found = [
+        recovered(s, oracle.read(disturbed(render(s, size), rng))) for s in scenes(preset, 200)
+    ]
     assert np.mean(found) >= 0.96
 
 
 @pytest.mark.parametrize("size", [96, 100, 256])
 def test_larger_pictures_are_read_at_a_working_size(size):
-    assert all(recovered(s, render(s, size)) for s in scenes("default", 20))
+    assert all(recovered(s, oracle.read(render(s, size))) for s in scenes("default", 20))
 
 
 RED = Thing("circle", "red", "large", "solid", 0.3, 0.3)
@@ -111,13 +102,14 @@ def test_drawings_a_little_off_are_read():
     for scene in scenes("tiny", 100):
         image = render(scene, 32) * 0.96 + rng.normal(0, 3, 3)
         coarse = rng.normal(0, 8, (8, 8, 3)).repeat(4, 0).repeat(4, 1)
-        good += recovered(scene, np.clip(image + coarse, 0, 255).astype(np.uint8))
+        drawn = np.clip(image + coarse, 0, 255).astype(np.uint8)
+        good += recovered(scene, oracle.read(drawn))
     assert good >= 97
 
 
 def test_a_wrong_reading_is_rarer_than_none_when_blurred():
-    """A picture too blurred to read leaves attributes open rather than naming wrong ones."""
-    wrong = total = 0
+    """At half the resolution small shapes are alike: better to say nothing than the wrong thing."""
+    wrong = open_ = total = 0
     for scene in scenes("tiny", 100):
         small = Image.fromarray(render(scene, 32)).resize((16, 16), Image.Resampling.BOX)
         read = oracle.read(np.asarray(small.resize((32, 32), Image.Resampling.BILINEAR)))
@@ -125,11 +117,11 @@ def test_a_wrong_reading_is_rarer_than_none_when_blurred():
             for seen in read.things:
                 if np.hypot(thing.x - seen.x, thing.y - seen.y) < 1 / 32:
                     total += len(ATTRIBUTES)
-                    wrong += sum(
-                        getattr(seen, a) not in (None, getattr(thing, a)) for a in ATTRIBUTES
-                    )
+                    values = [(getattr(thing, a), getattr(seen, a)) for a in ATTRIBUTES]
+                    open_ += sum(b is None for _, b in values)
+                    wrong += sum(b not in (None, a) for a, b in values)
     assert total > 400
-    assert wrong < 0.03 * total
+    assert wrong <= open_ / 2 <= 0.05 * total
 
 
 def test_anything_can_be_read():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vismem.worlds.scene import PRESETS, Scene, Thing, sample_scene
-from vismem.worlds.scores import matches, object_scores, relation_similarity
+from vismem.worlds.scores import matches, object_scores, recovered, relation_similarity
 
 
 def things(*places, **attributes):
@@ -58,6 +58,18 @@ def test_what_cannot_be_told_agrees_with_nothing():
 def test_extra_things_cost_precision_only():
     read = Scene((*TRUTH.things, TRUTH.things[0]), "white")
     assert object_scores(TRUTH, read) == pytest.approx((3 / 4, 1, 6 / 7))
+
+
+def test_recovered_bounds_places_and_wants_everything():
+    def moved(by):
+        first, *rest = TRUTH.things
+        return Scene((dataclasses.replace(first, x=first.x + by), *rest), "white")
+
+    assert recovered(TRUTH, moved(1.9 / 32))
+    assert not recovered(TRUTH, moved(2.1 / 32))
+    assert not recovered(TRUTH, Scene(TRUTH.things, "black"))
+    assert not recovered(TRUTH, Scene(TRUTH.things[:2], "white"))
+    assert not recovered(TRUTH, Scene((*TRUTH.things, TRUTH.things[0]), "white"))
 
 
 def test_twins_are_matched_by_place():

@@ -40,6 +40,16 @@ def matches(
     return [(truth.things[i], read.things[j]) for i, j in pairs if distance[i, j] < far]
 
 
+def recovered(truth: Scene, read: Scene) -> bool:
+    """Whether everything was read back: all attributes, places within 2 px of 32, nothing more."""
+    pairs = matches(truth, read)
+    return (
+        read.background == truth.background
+        and len(pairs) == len(truth.things) == len(read.things)
+        and all(max(abs(a.x - b.x), abs(a.y - b.y)) <= 2 / 32 for a, b in pairs)
+    )
+
+
 def object_scores(
     truth: Scene, read: Scene, attributes: tuple[str, ...] = ATTRIBUTES
 ) -> ObjectScores:
