@@ -99,3 +99,4 @@ def test_commands_and_arguments_that_do_not_exist(tmp_path, fails):
     assert "invalid choice: 'trian'" in fails("trian")
     assert "--guidence" in fails("draw", str(tmp_path), "a circle", "--guidence", "2")
     assert "--steps" in fails("draw", str(tmp_path), "a circle", "--steps", "many")
+    assert "not a kind of picture" in fails("draw", str(tmp_path), "a circle", "--out", "out.txt")

@@ -64,9 +64,9 @@ def arguments() -> argparse.ArgumentParser:
     sub.add_argument("folder", metavar="RUN", help="a run's folder, e.g. runs/quickstart")
     sub.add_argument("texts", metavar="TEXT", nargs="+", help="what to draw, a picture each")
     sub.add_argument("--out", type=Path, default=Path("out.png"), help="the picture (out.png)")
-    sub.add_argument("--steps", type=int, help="drawing steps; default as trained for")
+    sub.add_argument("--steps", type=int, help="drawing steps; default as the config has it")
     sub.add_argument("--guidance", type=float, help="guidance scale, 1 for none")
-    sub.add_argument("--solver", help="how a step is taken, e.g. euler or heun")
+    sub.add_argument("--solver", help="euler, heun or multistep; default as the config has it")
     sub.add_argument("--seed", type=int, default=0, help="of the noise (0)")
     sub.add_argument(
         "--steps-strip",
@@ -107,24 +107,27 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def draw(options: argparse.Namespace) -> None:
     """Draws texts with a trained run, a picture each, with the texts under them."""
+    from PIL import Image
+
+    if options.out.suffix.lower() not in Image.registered_extensions():
+        raise UserError(f"--out {options.out}: not a kind of picture; end it in .png")
+
     import vismem
-
-    artist = vismem.load(options.folder)
-    drawing = artist.draw(
-        options.texts,
-        steps=options.steps,
-        guidance_scale=options.guidance,
-        solver=options.solver,
-        seed=options.seed,
-    )
-
     from vismem.drawing import sheets
 
-    sheet = (
-        sheets.strip(drawing, options.texts)
-        if options.steps_strip
-        else sheets.grid(drawing.images, options.texts)
+    drawing = vismem.load(options.folder).draw(
+        options.texts,
+        seed=options.seed,
+        steps=options.steps,
+        solver=options.solver,
+        guidance_scale=options.guidance,
+        trace=options.steps_strip,
     )
+    if options.steps_strip:
+        sheet = sheets.strip(drawing, options.texts)
+    else:
+        sheet = sheets.grid(drawing.images, options.texts)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(options.out)
     print(options.out)
 

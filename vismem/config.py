@@ -24,7 +24,6 @@ from vismem.registry import check_type, nearest
 if TYPE_CHECKING:  # these rooms import jax, and a mistake in a config should not wait for that
     from vismem.data import DataConfig
     from vismem.drawing.artist import DrawConfig
-    from vismem.drawing.artist import DrawConfig
     from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
     from vismem.parallel.mesh import MeshConfig
     from vismem.training.checkpoint import CheckpointConfig
@@ -45,7 +44,6 @@ class RunConfig:
       painter, memory, strategy: sizes and switches of the generator.
       optimizer: how parameters move.
       drawing: how the model draws, unless a command says otherwise.
-      drawing: steps, solver and guidance of what is drawn with the run.
       mesh: how the devices are laid out.
       checkpoint: when to save, and what to keep.
       steps, examples, epochs: how long to train; exactly one is set.
@@ -64,7 +62,6 @@ class RunConfig:
     painter: "PainterConfig"
     memory: "MemoryConfig"
     strategy: "StrategyConfig"
-    drawing: "DrawConfig"
     drawing: "DrawConfig"
     mesh: "MeshConfig"
     checkpoint: "CheckpointConfig"
@@ -230,7 +227,6 @@ def run_config(config: Mapping[str, Any]) -> RunConfig:
     """The whole config, every room's part validated. Imports the rooms, and jax with them."""
     from vismem.data import DataConfig
     from vismem.drawing.artist import DrawConfig
-    from vismem.drawing.artist import DrawConfig
     from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
     from vismem.parallel.mesh import MeshConfig
     from vismem.training.checkpoint import CheckpointConfig
@@ -242,7 +238,6 @@ def run_config(config: Mapping[str, Any]) -> RunConfig:
         "memory": MemoryConfig,
         "strategy": StrategyConfig,
         "optimizer": OptimizerConfig,
-        "drawing": DrawConfig,
         "drawing": DrawConfig,
         "mesh": MeshConfig,
         "checkpoint": CheckpointConfig,
