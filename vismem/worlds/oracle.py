@@ -37,7 +37,8 @@ def read(image: np.ndarray) -> Scene:
     """The scene that a picture shows.
 
     Args:
-      image: uint8 or float [H, W, 3] in [0, 255], RGB.
+      image: uint8 or float [H, W, 3] in [0, 255], RGB. Objects are read best from 32 px; larger
+        pictures than 96 px, or not square ones, are first resized to 64.
 
     Returns:
       The things from top to bottom, each attribute None where it cannot be told; specks are left
@@ -86,9 +87,9 @@ class _Canvas(NamedTuple):
       directions: [K, 3], the same of the colours.
       mean: [H, W, 3], mean difference to the background around each pixel, mostly in hue.
       units: [K, 3], the same of the colours, of length 1.
-      energy: [H, W], its square.
-      residual: [H, W, K], the part of it that each colour leaves unexplained.
-      best: [H, W], the colour with the least error.
+      energy: [H, W], the mean difference squared.
+      residual: [H, W, K], the part of the energy that each colour leaves unexplained.
+      best: [H, W], the colour that leaves the least.
     """
 
     sharp: np.ndarray
@@ -233,8 +234,8 @@ def _thing(amount: np.ndarray, color: str | None) -> Thing:
     columns, rows = amount.sum(0), amount.sum(1)
     places = np.arange(size) + 0.5
     total = columns.sum()
-    # Shapes are centred on their centre of mass, which is known to a quarter of a pixel or so.
-    x, y = (round(float(sums @ places / total) * PHASES) for sums in (columns, rows))
+    # Shapes are centred on their centre of mass; it is known to a quarter of a pixel or so.
+    x, y = (round(float(sums @ places / total * PHASES)) for sums in (columns, rows))
     padded = np.pad(amount, half + 1)
     energy = float((amount**2).sum())
     errors, tried = [], []

@@ -55,7 +55,10 @@ OUTLINES = {
 }
 SHAPES = tuple(OUTLINES)
 # shape -> how far it reaches from its centre: (left, up, right, down) and the farthest corner.
-_REACH = {s: (*(-p.min(0)), *p.max(0), np.hypot(*p.T).max().item()) for s, p in OUTLINES.items()}
+_REACH = {
+    s: (*(-p.min(0)).tolist(), *p.max(0).tolist(), np.hypot(*p.T).max().item())
+    for s, p in OUTLINES.items()
+}
 _EDGE = 0.015  # things stay this far inside the picture
 
 
