@@ -1,0 +1,92 @@
+"""From examples of any source to host batches.
+
+A source is `__len__` and `__getitem__(index) -> Example`, no more: a new one is a file, and a line
+in `SOURCES`. An Example is a dict:
+
+  image: uint8 [H, W, 3], of any size.
+  text: what the picture shows.
+  label: int, the class; in every example of a source or in none.
+  keywords: tuple of strings.
+  index: int, which example of its world it is (the world source only).
+
+A source raises `UserError`, with the record's name, for what it cannot read, an empty text
+included. It may also have `text(index)`, which gives the text alone where that is cheaper.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from vismem.errors import UserError
+from vismem.registry import build
+
+Example = dict[str, Any]
+
+SOURCES = {
+    "world": "vismem.data.world:WorldSource",
+    "folder": "vismem.data.folder:FolderSource",
+    "tfds": "vismem.data.tfds:TfdsSource",
+}
+# In the order in which they are applied.
+AUGMENTATIONS = {
+    "crop": "vismem.data.augment:Crop",
+    "flip": "vismem.data.augment:Flip",
+    "affine": "vismem.data.augment:Affine",
+    "color": "vismem.data.augment:Color",
+    "blur": "vismem.data.augment:Blur",
+}
+TOKENIZERS = {
+    "byte": "vismem.data.tokenizers:ByteTokenizer",
+    "bpe": "vismem.data.tokenizers:train_bpe",
+    "unigram": "vismem.data.tokenizers:train_unigram",
+    "pretrained": "vismem.data.tokenizers:PretrainedTokenizer",
+}
+
+
+class Source(Protocol):
+    """Where examples come from."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Example: ...
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where examples come from, and what is done to them.
+
+    Attributes:
+      source: `{"name": "world" | "folder" | "tfds", **options}`.
+      size: width and height of the pictures in pixels.
+      tokenizer: `{"name": "byte" | "bpe" | "unigram" | "pretrained", **options}`.
+      augment: augmentation -> its options, e.g. `{"flip": {}, "blur": {"sigma": (0.5, 1.0)}}`;
+        applied in the order of `AUGMENTATIONS`, in training only.
+      on_error: whether an unreadable record ends the run or is skipped and counted.
+      threads: that read, draw and decode; 0 does all that in the training loop.
+      prefetch: batches made ahead.
+    """
+
+    source: Mapping[str, Any] = field(default_factory=lambda: {"name": "world"})
+    size: int = 32
+    tokenizer: Mapping[str, Any] = field(default_factory=lambda: {"name": "bpe"})
+    augment: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    on_error: Literal["raise", "skip"] = "raise"
+    threads: int = 1
+    prefetch: int = 8
+
+    def __post_init__(self):
+        for key, least in (("size", 1), ("threads", 0), ("prefetch", 1)):
+            if getattr(self, key) < least:
+                raise UserError(f"data.{key}={getattr(self, key)}: must be at least {least}")
+        if self.prefetch < self.threads:
+            raise UserError(
+                f"data.prefetch={self.prefetch}: must be at least data.threads={self.threads}"
+            )
+
+
+def source(config: DataConfig, split: str) -> Source:
+    """The records of a split: "train", "val", "test", or another that the source knows."""
+    records = build(SOURCES, config.source, "data.source", split=split, size=config.size)
+    if not len(records):
+        raise UserError(f"data.source: no examples in the {split} split of {dict(config.source)}")
+    return records

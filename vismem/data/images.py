@@ -1,0 +1,103 @@
+"""Pictures from files that nobody vouches for: decoded to RGB, or refused in one line."""
+
+import io
+import os
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from vismem.errors import UserError
+
+# A file of a few kilobytes can claim any size: what is larger is not decoded.
+MAX_PIXELS = 64_000_000
+# What a data set may hold. Pillow reads more, some of it (EPS) by starting other programs.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+
+Color = tuple[int, int, int]
+
+
+def decode(data: bytes | np.ndarray, name: str, background: Color = (255, 255, 255)) -> np.ndarray:
+    """A picture as RGB.
+
+    Palettes, grey, CMYK and 16 bits are converted, transparency is composited on `background`, the
+    camera's orientation is applied, and of an animation the first frame is taken.
+
+    Args:
+      data: an encoded file; or pixels, uint8 or uint16 [H, W] or [H, W, 1 | 3 | 4].
+      name: how error lines call the picture.
+      background: RGB, 0..255.
+
+    Returns:
+      uint8 [H, W, 3].
+
+    Raises:
+      UserError: not a picture, damaged, truncated, or of more than `MAX_PIXELS`.
+    """
+    try:
+        if isinstance(data, np.ndarray):
+            image = _from_pixels(data)
+        else:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.width * image.height > MAX_PIXELS:
+            raise UserError(
+                f"{name}: {image.width} x {image.height} pixels are more than the"
+                f" {MAX_PIXELS:,} allowed; scale it down"
+            )
+        return _rgb(ImageOps.exif_transpose(image), background)
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file makes Pillow raise nearly anything
+        raise UserError(f"{name}: cannot be decoded ({error}); replace or remove it") from error
+
+
+def _from_pixels(pixels: np.ndarray) -> Image.Image:
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    return Image.fromarray(pixels)
+
+
+def _rgb(image: Image.Image, background: Color) -> np.ndarray:
+    if image.mode == "I" or image.mode.startswith("I;16"):  # Pillow's own conversion clips at 255
+        deep = np.asarray(image)
+        if deep.min() < 0 or deep.max() > 65535:
+            raise ValueError("32 bits a pixel")
+        image = Image.fromarray((deep // 256).astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("pixels are real numbers of unknown range")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image)
+    return np.asarray(image.convert("RGB"))
+
+
+def read(root: str, file_name: str, background: Color = (255, 255, 255)) -> np.ndarray:
+    """Decodes the file `file_name` of the folder `root`; it must lie inside, links followed."""
+    path = os.path.realpath(os.path.join(root, file_name))
+    if os.path.commonpath([path, os.path.realpath(root)]) != os.path.realpath(root):
+        raise UserError(f"{file_name}: leads out of the folder {root}; move the file into it")
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    return decode(data, path, background)
+
+
+def resize(image: np.ndarray, size: int, box: tuple[float, float, float, float]) -> np.ndarray:
+    """The part `box` (left, top, right, bottom in pixels) of an image as uint8 [size, size, 3]."""
+    return np.asarray(
+        Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS, box=box)
+    )
+
+
+def fit(image: np.ndarray, size: int) -> np.ndarray:
+    """The largest square in the middle of uint8 [H, W, 3], scaled to [size, size, 3]."""
+    height, width = image.shape[:2]
+    if height == width == size:
+        return image
+    side = min(height, width)
+    left, top = (width - side) / 2, (height - side) / 2
+    return resize(image, size, (left, top, left + side, top + side))
