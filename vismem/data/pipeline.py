@@ -1,7 +1,7 @@
 """From a source to a host's batches: shuffled, augmented, tokenised, ahead of time, restartable."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import grain
 import numpy as np
@@ -13,7 +13,6 @@ from vismem.errors import UserError
 from vismem.registry import build, nearest
 
 Batch = dict[str, np.ndarray]
-Step = Callable[[Example, np.random.Generator | None], Example]
 
 
 class Batches(grain.DatasetIterator):
@@ -80,45 +79,63 @@ def batches(
             f"{len(source)} examples do not fill a batch of {batch_size * process_count}: lower"
             " batch_size or take a larger split"
         )
-    records = grain.MapDataset.source(_Readable(source, config.on_error)).seed(seed)
+    # Grain orders indices and keeps the place; each batch is then read in one go, since grain's own
+    # work on every record would cost more than reading it.
+    indices = grain.MapDataset.range(len(source)).seed(seed)
     if train:
-        records = records.shuffle().repeat()
-    augmented = train and config.augment
-    prepare = functools.partial(
-        _prepare, steps=_steps(config.augment if train else {}, config.size), tokenizer=tokenizer
-    )
-    # Before the hosts' shares are cut: what is random belongs to a record's place in the epoch.
-    records = records.random_map(prepare) if augmented else records.map(prepare)
-    # Whole batches are prefetched, not records: a future for each of those is what grain spends
-    # most of its time on.
-    whole = records.batch(batch_size, drop_remainder=True, batch_fn=_stack)
+        indices = indices.shuffle().repeat()
+    whole = indices.batch(batch_size, drop_remainder=True, batch_fn=list)
+    whole = whole.map_with_index(_Reader(config, source, tokenizer, seed, train))
     mine = whole[process_index : len(whole) - len(whole) % process_count : process_count]
     options = grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=config.prefetch)
     return Batches(iter(mine.to_iter_dataset(options)))
 
 
-class _Readable:
-    """A source in which the next readable record stands for one that is not, if that is wanted."""
+class _Reader:
+    """Reads the records of a batch and makes arrays of them."""
 
-    def __init__(self, source: Source, on_error: str):
-        self._source, self._on_error = source, on_error
+    def __init__(
+        self, config: DataConfig, source: Source, tokenizer: Tokenizer, seed: int, train: bool
+    ):
+        self._source, self._tokenizer, self._seed = source, tokenizer, seed
+        self._on_error, self._random = config.on_error, train and bool(config.augment)
+        self._steps = _steps(config.augment if train else {}, config.size)
 
-    def __len__(self) -> int:
-        return len(self._source)
+    def __call__(self, place: int, indices: Sequence[int]) -> Batch:
+        """Batch number `place`, of all hosts' batches, from the records `indices`."""
+        first = place * len(indices)
+        examples = [self._example(first + i, index) for i, index in enumerate(indices)]
+        texts = [self._tokenizer.encode(e["text"]) for e in examples]
+        batch = {"image": np.stack([e["image"] for e in examples]), "tokens": np.stack(texts)}
+        for key in ("label", "skipped"):
+            if key in examples[0]:
+                batch[key] = np.array([e[key] for e in examples], np.int32)
+        return batch
 
-    def __getitem__(self, index: int) -> Example:
-        for skipped in range(len(self)):
+    def _example(self, position: int, index: int) -> Example:
+        """A record at its `position` in the training, which decides how it is augmented."""
+        example = self._readable(index)
+        rng = None
+        if self._random:
+            rng = np.random.Generator(np.random.Philox(key=(self._seed, position)))
+        for step in self._steps:
+            example = step(example, rng)
+        return example
+
+    def _readable(self, index: int) -> Example:
+        """Record `index`; if errors are to be skipped, the next one that can be read."""
+        count = len(self._source)
+        for skipped in range(count):
             try:
-                example = self._source[(index + skipped) % len(self)]
-                return {**example, "skipped": skipped}
+                return {**self._source[(index + skipped) % count], "skipped": skipped}
             except UserError as error:
                 if self._on_error == "raise":
                     raise UserError(f"{error} (data.on_error=skip passes over it)") from error
-        raise UserError(f"data.source: none of its {len(self)} records can be read")
+        raise UserError(f"data.source: none of its {count} records can be read")
 
 
-def _steps(augment, size: int) -> list[Step]:
-    """What is done to an example, in order; the first step brings the image to `size`."""
+def _steps(augment: Mapping[str, Mapping], size: int) -> list[Callable]:
+    """What is done to an example, (example, rng) -> example; the first brings it to `size`."""
     for name in augment:
         if name not in AUGMENTATIONS:
             raise UserError(f"data.augment.{name}: unknown name; {nearest(name, AUGMENTATIONS)}")
@@ -129,26 +146,9 @@ def _steps(augment, size: int) -> list[Step]:
         for name in AUGMENTATIONS
         if name in augment
     }
-    first = steps.pop("crop", lambda example, _: {**example, "image": fit(example["image"], size)})
-    return [first, *steps.values()]
+    middle = functools.partial(_middle, size=size)
+    return [steps.pop("crop", middle), *steps.values()]
 
 
-def _prepare(
-    example: Example,
-    rng: np.random.Generator | None = None,
-    *,
-    steps: Sequence[Step],
-    tokenizer: Tokenizer,
-) -> dict[str, np.ndarray | int]:
-    for step in steps:
-        example = step(example, rng)
-    prepared = {key: example[key] for key in ("image", "label", "skipped") if key in example}
-    return prepared | {"tokens": tokenizer.encode(example["text"])}
-
-
-def _stack(examples: Sequence[dict]) -> Batch:
-    batch = {key: np.stack([e[key] for e in examples]) for key in ("image", "tokens")}
-    for key in ("label", "skipped"):
-        if key in examples[0]:
-            batch[key] = np.array([e[key] for e in examples], np.int32)
-    return batch
+def _middle(example: Example, _: np.random.Generator | None, size: int) -> Example:
+    return {**example, "image": fit(example["image"], size)}

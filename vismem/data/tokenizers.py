@@ -131,17 +131,23 @@ def train_bpe(texts: Iterable[str], vocab_size: int = 1024, length: int = 64) ->
     """
     from tokenizers import models, trainers
 
-    return _trained(models.BPE(), trainers.BpeTrainer, texts, vocab_size, length)
+    return PieceTokenizer(_trained(models.BPE(), trainers.BpeTrainer, texts, vocab_size), length)
 
 
 def train_unigram(texts: Iterable[str], vocab_size: int = 1024, length: int = 64) -> PieceTokenizer:
     """Unigram pieces (Kudo 2018) over bytes; arguments as for `train_bpe`."""
     from tokenizers import models, trainers
 
-    return _trained(models.Unigram(), trainers.UnigramTrainer, texts, vocab_size, length)
+    backend = _trained(models.Unigram(), trainers.UnigramTrainer, texts, vocab_size)
+    # Sums over threads make the scores, and with them the order, differ in the last digits from one
+    # training to the next; hosts that train their own must agree.
+    pad, *pieces = json.loads(backend.to_str())["model"]["vocab"]
+    pieces = sorted(((p, round(score, 6)) for p, score in pieces), key=lambda x: (-x[1], x[0]))
+    backend.model = models.Unigram([tuple(pad), *pieces])
+    return PieceTokenizer(backend, length)
 
 
-def _trained(model, trainer, texts, vocab_size, length) -> PieceTokenizer:
+def _trained(model, trainer, texts, vocab_size):
     from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -171,7 +177,7 @@ def _trained(model, trainer, texts, vocab_size, length) -> PieceTokenizer:
             show_progress=False,
         ),
     )
-    return PieceTokenizer(backend, length)
+    return backend
 
 
 def _checked(length: int) -> int:
