@@ -1,4 +1,4 @@
-"""Drawing: solvers, guidance, the scan over steps, and the artist that turns texts into pictures."""
+"""Drawing: solvers, guidance, the scan over steps, the artist, and sheets of pictures."""
 
 SOLVERS = {
     "euler": "vismem.drawing.solvers:Euler",

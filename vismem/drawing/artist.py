@@ -111,7 +111,7 @@ class Artist:
             return Drawing(images)
         estimates = np.concatenate([s.estimates[:, :n] for _, s, n in parts], axis=1)
         attention = np.concatenate([s.attention[:, :n] for _, s, n in parts], axis=1)
-        side = int(round(attention.shape[-1] ** 0.5))
+        side = round(attention.shape[-1] ** 0.5)
         maps = attention.reshape(*attention.shape[:-1], side, side)
         return Drawing(images, to_uint8(estimates), maps if attention.shape[2] else None)
 

@@ -19,8 +19,8 @@ class Guidance:
     """How far the drawing is pushed along differences between what branches of the model estimate.
 
     Attributes:
-      scale: classifier-free guidance (Ho & Salimans 2022): Y_0 + scale * (Y_text - Y_0), Y_0 without
-        text. 1 is the model as it is, one branch.
+      scale: classifier-free guidance (Ho & Salimans 2022): Y_0 + scale * (Y_text - Y_0), Y_0
+        without text. 1 is the model as it is, one branch.
       interval: of times in which the scale holds; outside it is 1 (Kynkaanniemi et al. 2024).
       memory: memory guidance: adds memory * (Y - Y_fresh), Y_fresh with the memory emptied at every
         step. 0 is none.
@@ -94,8 +94,8 @@ def draw(
 class Branches:
     """The model's copies that guidance compares, side by side in one batch.
 
-    The first has text and memory; then, where asked for, one without text (with a memory of its own) and
-    one with text whose memory is emptied before every step.
+    The first has text and memory; then, where asked for, one without text (with a memory of its
+    own) and one with text whose memory is emptied before every step.
     """
 
     def __init__(self, guidance: Guidance):

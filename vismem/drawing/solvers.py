@@ -1,8 +1,8 @@
 """Solvers: from the estimates of one network evaluation after another to the canvas of the next.
 
-A solver is a schedule of evaluation times and an `advance`; the scan over evaluations is the same for
-all (drawing/scan.py), so that a second-order method costs run time and no compile time. All are exact
-for an estimate that does not change, and all are written in terms of the objective's own `advance`.
+A solver is a schedule of evaluation times and an `advance`; the scan over evaluations is the same
+for all (drawing/scan.py), so that a second-order method costs run time and no compile time. All are
+exact for an estimate that does not change, and written in terms of the objective's own `advance`.
 """
 
 from typing import Any, Protocol
@@ -24,7 +24,9 @@ class Solver(Protocol):
     times: np.ndarray
 
     def start(self, canvas: Array) -> Any:
-        """What `advance` wants to remember, before the first evaluation at `canvas` [B, H, W, C]."""
+        """What `advance` wants to remember, before the first evaluation at `canvas` [B, H, W,
+        C].
+        """
 
     def advance(
         self, objective: Drawer, index: Array, canvas: Array, estimate: Array, memo: Any
@@ -49,8 +51,8 @@ class Euler:
 class Heun:
     """Second order, two evaluations a step but one in the last (Karras et al. 2022, algorithm 1).
 
-    Evaluations alternate: a step on trial along the first velocity, then the step itself along the mean
-    of both. Memory passes through both.
+    Evaluations alternate: a step on trial along the first velocity, then the step itself along the
+    mean of both. Memory passes through both.
     """
 
     def __init__(self, steps: int):
@@ -75,8 +77,9 @@ class Heun:
 class Multistep:
     """Second order, one evaluation a step: DPM-Solver++(2M) (Lu et al. 2022, algorithm 2).
 
-    The estimate is extrapolated from the last two, linearly in log(t / (1 - t)). The first and the last
-    step are of first order: before the one there is no estimate, after the other no finite step.
+    The estimate is extrapolated from the last two, linearly in log(t / (1 - t)). The first and the
+    last step are of first order: before the one there is no estimate, after the other no finite
+    step.
     """
 
     def __init__(self, steps: int):

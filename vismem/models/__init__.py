@@ -1,4 +1,4 @@
-"""Modules: encoders of text and pictures, their fusion, memory, strategy, painter and the generator."""
+"""Modules: encoders of text and pictures, fusion, memory, strategy, painter, generator."""
 
 TEXT = {
     "transformer": "vismem.models.text.transformer:TextTransformer",

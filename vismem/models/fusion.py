@@ -1,10 +1,11 @@
 """How language reaches the painter: as tokens in its attention, or folded into one vector.
 
-A fusion has two methods. `prepare` is called once a drawing, with text features [B, L, E] and mask bool
-[B, L]; it gives the tokens [B, N, D] that join the painter's attention (N may be 0) with their mask,
-and a vector [B, E']. `__call__` is called every step, with that vector and the canvas's patches
-[B, P, D], and gives the vector [B, D] added to the painter's conditioning. A text without tokens (the
-unconditional case of guidance) is all padding and must come out as something definite.
+A fusion has two methods. `prepare` is called once a drawing, with text features [B, L, E] and mask
+bool [B, L]; it gives the tokens [B, N, D] that join the painter's attention (N may be 0) with
+their mask, and a vector [B, E']. `__call__` is called every step, with that vector and the
+canvas's patches [B, P, D], and gives the vector [B, D] added to the painter's conditioning. A text
+without tokens (the unconditional case of guidance) is all padding and must come out as something
+definite.
 """
 
 from typing import Any
@@ -16,7 +17,9 @@ from vismem.models.layers import Array, Dense, LayerNorm
 
 
 def pool(features: Array, mask: Array) -> Array:
-    """Mean over the tokens that exist: [B, L, E], bool [B, L] -> [B, E]; zeros if there are none."""
+    """Mean over the tokens that exist: [B, L, E], bool [B, L] -> [B, E]; zeros if there are
+    none.
+    """
     weight = mask[..., None].astype(features.dtype)
     return (features * weight).sum(1) / jnp.maximum(weight.sum(1), 1)
 

@@ -141,8 +141,9 @@ class Generator(nn.Module):
           text: C.
 
         Returns:
-          M_t with the painter's write-back, float32 [B, K, D]; the output [B, H, W, C] in float32, to be
-          read as the objective's prediction; attention of the slots over the patches [B, K, P].
+          M_t with the painter's write-back, float32 [B, K, D]; the output [B, H, W, C] in float32,
+          to be read as the objective's prediction; attention of the slots over the patches [B, K,
+          P].
         """
         p, grid = self.painter, self.size // self.painter.patch
         positions = sincos_2d(grid, grid, p.width).astype(p.dtype)

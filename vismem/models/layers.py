@@ -1,4 +1,5 @@
-"""The layers every model here is made of. Parameters carry logical axis names; see parallel/rules.py.
+"""The layers every model here is made of. Parameters carry logical axis names; see
+parallel/rules.py.
 
 Shapes: B batch, L tokens (N of queries, M of keys), D width, H heads. Parameters are float32;
 products run in `dtype`; norms and softmax run in float32 and return to `dtype`.
@@ -20,7 +21,8 @@ KERNEL = nn.initializers.xavier_uniform()
 class Dense(nn.Module):
     """x [..., in] -> x @ kernel + bias [..., features].
 
-    Not `nn.Dense`: the logical axes of the kernel are an argument, so that no layer needs a wrapper.
+    Not `nn.Dense`: the logical axes of the kernel are an argument, so that no layer needs a
+    wrapper.
     """
 
     features: int
@@ -166,10 +168,12 @@ def sincos(positions: np.ndarray, width: int, longest: float = 10_000.0) -> np.n
 
 
 def sincos_2d(height: int, wide: int, width: int) -> np.ndarray:
-    """Fixed positions of a grid's cells in row order: float32 [height * wide, width], width % 4 == 0.
+    """Fixed positions of a grid's cells in row order: float32 [height * wide, width], width % 4 ==
+    0.
 
     Fixed, because learned ones that start small let patches decide on their own before they know
-    where they are: in a trial one drawing in twenty had one connected shape, against 99 in a hundred.
+    where they are: in a trial one drawing in twenty had one connected shape, against 99 in a
+    hundred.
     """
     rows, columns = np.meshgrid(np.arange(height), np.arange(wide), indexing="ij")
     parts = [sincos(rows, width // 2), sincos(columns, width // 2)]

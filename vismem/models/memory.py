@@ -2,12 +2,12 @@
 
     M_t = f(M_{t-1}, X_t, Y_t)      S_t = g(M_t, X_t, Y_t)
 
-M is K slots [B, K, D]. X_t is the canvas entering step t, Y_t the finished picture as estimated so far.
-Slots that read a picture by cross-attention and carry over between steps are RIN's latents (Jabri et
-al. 2023, "Scalable adaptive computation for iterative generation"); the gates are the GRU's (Cho et al.
-2014). Nothing that leaves memory moves a fresh painter: the strategy's projection, the painter's gates
-on the slots and the write-back all start at zero, so that `memory.enabled = false` is the same model
-without memory, not a broken one.
+M is K slots [B, K, D]. X_t is the canvas entering step t, Y_t the finished picture as estimated so
+far. Slots that read a picture by cross-attention and carry over between steps are RIN's latents
+(Jabri et al. 2023, "Scalable adaptive computation for iterative generation"); the gates are the
+GRU's (Cho et al. 2014). Nothing that leaves memory moves a fresh painter: the strategy's
+projection, the painter's gates on the slots and the write-back all start at zero, so that
+`memory.enabled = false` is the same model without memory, not a broken one.
 """
 
 from typing import Any, Literal

@@ -14,10 +14,10 @@ ZEROS = nn.initializers.zeros
 class PainterBlock(nn.Module):
     """A transformer block with adaptive layer norm (adaLN-zero; Peebles & Xie 2023).
 
-    Patches and slots ask, change and answer; text tokens only answer: their keys and values depend on
-    nothing that changes from step to step, and are computed once a drawing. Slots are attended to by a
-    softmax of their own whose share is a gate a head, zero at first: adding slots to a fresh painter
-    changes nothing.
+    Patches and slots ask, change and answer; text tokens only answer: their keys and values depend
+    on nothing that changes from step to step, and are computed once a drawing. Slots are attended
+    to by a softmax of their own whose share is a gate a head, zero at first: adding slots to a
+    fresh painter changes nothing.
     """
 
     heads: int

@@ -21,12 +21,12 @@ class Objective(Protocol):
     players: tuple[str, ...]
 
     def init(self, key: jax.Array, batch: Batch) -> Params:
-        """Parameters of every player, {player: tree}, boxed with their logical axes (flax `Partitioned`)."""
+        """Parameters {player: tree}, boxed with their logical axes by flax."""
 
     def loss(
         self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
     ) -> tuple[jax.Array, Metrics]:
-        """The scalar float32 loss of `player` on a batch, and scalars to log. Means over the batch."""
+        """The float32 loss of `player`, and scalars to log: all means over the batch."""
 
 
 class Drawer(Objective, Protocol):

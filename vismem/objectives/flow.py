@@ -2,10 +2,12 @@
 
 The path from noise to picture is straight (Liu et al. 2022; Lipman et al. 2022), with t = 1 clean:
 
-    X_t = t * picture + (1 - t) * noise        velocity = picture - noise = (picture - X_t) / (1 - t)
+    X_t = t * picture + (1 - t) * noise
+    velocity = picture - noise = (picture - X_t) / (1 - t)
 
-The model estimates the picture, and the loss is the squared error of the velocity that estimate implies
-(x-prediction with v-loss; Li & He 2025, "Back to basics: let denoising generative models denoise").
+The model estimates the picture, and the loss is the squared error of the velocity that estimate
+implies (x-prediction with v-loss; Li & He 2025, "Back to basics: let denoising generative models
+denoise").
 """
 
 from collections.abc import Mapping
@@ -38,12 +40,16 @@ class Flow:
       prediction: what the painter's output is read as: the picture "x", the velocity "v" or the
         noise "eps".
       times: distribution of the chain's cleanest time: "uniform" or "logit_normal".
-      time_mean, time_std: of the logit-normal. Below 0 is toward noise, where flat pictures are decided.
-      loss_cap: the largest weight of the squared error of the picture, 1 / (1 - t)^2 before the cap.
+      time_mean, time_std: of the logit-normal. Below 0 is toward noise, where flat pictures are
+        decided.
+      loss_cap: the largest weight of the squared error of the picture, 1 / (1 - t)^2 before the
+        cap.
       unroll: R, canvases of a chain, from noisy to clean, each with a loss.
       ratio: range of s / t between neighbours of the chain.
-      carry: probability that a step keeps the memory and estimate of the one before; else both start anew.
-      text_dropout: probability that a text is dropped, for classifier-free guidance (Ho & Salimans 2022).
+      carry: probability that a step keeps the memory and estimate of the one before; else both
+        start anew.
+      text_dropout: probability that a text is dropped, for classifier-free guidance (Ho & Salimans
+        2022).
       remat: whether a step's activations are computed again in the backward pass.
     """
 
@@ -87,7 +93,7 @@ class Flow:
         )
         self.prediction, self.times = prediction, times
         self.time_mean, self.time_std, self.loss_cap = time_mean, time_std, loss_cap
-        self.unroll, self.ratio, self.carry = unroll, ratio, carry
+        self.length, self.ratio, self.carry = unroll, ratio, carry
         self.text_dropout, self.remat = text_dropout, remat
 
     # --- parameters and modules ---------------------------------------------------------------
@@ -147,8 +153,9 @@ class Flow:
 
             X_s = (s / t) X_t + sqrt((1 - s)^2 - (s / t)^2 (1 - t)^2) * noise
 
-        Canvases of one picture that shared their noise would give it away: two of them determine the
-        picture, and memory learns to cheat. Here the noisier is the cleaner one plus fresh noise.
+        Canvases of one picture that shared their noise would give it away: two of them determine
+        the picture, and memory learns to cheat. Here the noisier is the cleaner one plus fresh
+        noise.
 
         Args:
           canvas: X_t [B, H, W, C]. time, to: t and s, [B].
@@ -166,14 +173,14 @@ class Flow:
     def advance(
         self, canvas: jax.Array, estimate: jax.Array, time: jax.Array, to: jax.Array
     ) -> jax.Array:
-        """X from `time` to `to` on the straight line to the estimate: the flow's exact solution for a
-        constant estimate, and Euler's step for its velocity."""
+        """X from `time` to `to` on the straight line to the estimate: the flow's exact solution
+        for a constant estimate, and Euler's step for its velocity."""
         share = column(to - time) / jnp.maximum(1 - column(time), 1e-6)
         return canvas + share * (estimate - canvas)
 
     def log_snr(self, time: jax.Array) -> jax.Array:
         """log(t / (1 - t)), in which the higher-order solvers measure their steps."""
-        t = jnp.clip(time, 1e-3, 1 - 1e-3)
+        t = jnp.clip(time, 1e-6, 1 - 1e-6)
         return jnp.log(t) - jnp.log1p(-t)
 
     # --- training ------------------------------------------------------------------------------
@@ -186,7 +193,7 @@ class Flow:
         else:
             normal = jax.random.normal(key_clean, (batch,))
             time = jax.nn.sigmoid(self.time_mean + self.time_std * normal)
-        shape, (low, high) = (self.unroll - 1, batch), self.ratio
+        shape, (low, high) = (self.length - 1, batch), self.ratio
         ratios = jax.random.uniform(key_ratio, shape, minval=low, maxval=high)
         clean_to_noisy = jnp.concatenate([jnp.ones((1, batch)), jnp.cumprod(ratios, axis=0)])
         return (time * clean_to_noisy)[::-1]
@@ -196,7 +203,7 @@ class Flow:
         t = column(times[-1])
         noise = jax.random.normal(named_key(key, "canvas"), picture.shape)
         canvases = [t * picture + (1 - t) * noise]
-        for r in range(self.unroll - 2, -1, -1):
+        for r in range(self.length - 2, -1, -1):
             step_key = named_key(key, f"renoise {r}")
             canvases.append(self.renoise(canvases[-1], times[r + 1], times[r], step_key))
         return jnp.stack(canvases[::-1])
@@ -214,7 +221,8 @@ class Flow:
           train: whether texts are dropped.
 
         Returns:
-          The loss, and metrics: `mse`, the squared error of the picture at each chain's cleanest step.
+          The loss, and metrics: `mse`, the squared error of the picture at each chain's cleanest
+          step.
         """
         picture = batch["image"].astype(jnp.float32) / 127.5 - 1
         size, tokens = len(picture), batch["tokens"]
@@ -225,24 +233,43 @@ class Flow:
         times = self.sample_times(named_key(key, "times"), size)
         canvases = self.chain(picture, times, key)
         keep = jax.random.uniform(named_key(key, "carry"), times.shape) < self.carry
-        fresh = self.apply(params, size, method="begin")
+        errors = self.unroll(params, picture, canvases, times, keep, text)
+        weight = jnp.minimum(1 / jnp.square(jnp.maximum(1 - times, 1e-3)), self.loss_cap)
+        return (weight * errors).mean(), {"mse": errors[-1].mean()}
 
-        def step(carry: Carry, now: tuple[jax.Array, ...]) -> tuple[Carry, tuple[jax.Array, ...]]:
+    def unroll(
+        self,
+        params: Params,
+        picture: jax.Array,
+        canvases: jax.Array,
+        times: jax.Array,
+        keep: jax.Array,
+        text: Text,
+    ) -> jax.Array:
+        """Squared error of the estimate at every step of a chain; memory goes from step to step.
+
+        Args:
+          params: {"generator": tree}.
+          picture: what is to be estimated, [B, H, W, C].
+          canvases: [R, B, H, W, C] at times [R, B].
+          keep: bool [R, B], whether a step keeps what the one before left.
+          text: C.
+
+        Returns:
+          errors [R, B], means over pixels. Gradients pass from step to step through memory only.
+        """
+        fresh = self.apply(params, len(picture), method="begin")
+
+        def step(carry: Carry, now: tuple[jax.Array, ...]) -> tuple[Carry, jax.Array]:
             canvas, time, kept = now
-            carry = jax.tree.map(
-                lambda old, new: jnp.where(wide(kept, old), old, new), carry, fresh
-            )
+            carry = jax.tree.map(lambda c, f: jnp.where(wide(kept, c), c, f), carry, fresh)
             carry, _ = self.step(params, carry, canvas, time, text)
-            error = jnp.square(carry.estimate.astype(jnp.float32) - picture).mean((1, 2, 3))
-            weight = jnp.minimum(1 / jnp.square(jnp.maximum(1 - time, 1e-3)), self.loss_cap)
-            # Gradients pass from step to step through memory only.
-            carry = carry.replace(estimate=jax.lax.stop_gradient(carry.estimate))
-            return carry, (error, weight * error)
+            error = jnp.square(carry.estimate - picture).mean((1, 2, 3))
+            return carry.replace(estimate=jax.lax.stop_gradient(carry.estimate)), error
 
         if self.remat:
             step = jax.checkpoint(step)
-        _, (errors, losses) = jax.lax.scan(step, fresh, (canvases, times, keep))
-        return losses.mean(), {"mse": errors[-1].mean()}
+        return jax.lax.scan(step, fresh, (canvases, times, keep))[1]
 
 
 def column(x: jax.Array) -> jax.Array:

@@ -41,7 +41,8 @@ class PatchStem(nn.Module):
 
 
 class ConvStem(nn.Module):
-    """Two 3x3 convolutions, then one linear map a patch of their features: [B, H, W, C] -> [B, P, width].
+    """Two 3x3 convolutions, then one linear map a patch of their features: [B, H, W, C] -> [B, P,
+    width].
 
     A pixel is seen with its neighbours before patches part them (Xiao et al. 2021, "Early
     convolutions help transformers see better").

@@ -1,0 +1,140 @@
+"""Drawing: solvers against a flow with a known solution, guidance's branches, the scan, the artist."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vismem.drawing import SOLVERS
+from vismem.drawing.artist import Artist, DrawConfig
+from vismem.drawing.scan import Branches, Guidance, draw
+from vismem.drawing.solvers import Euler, Heun, Multistep
+from vismem.errors import UserError
+from vismem.models.generator import Carry
+from vismem.objectives.flow import Flow
+from vismem.registry import resolve
+
+
+class Gaussian:
+    """The flow of pictures ~ N(0, spread^2), whose best estimate and whose solution are known.
+
+    E[picture | X_t] = t spread^2 X_t / v(t) with v(t) = t^2 spread^2 + (1 - t)^2 the variance of X_t;
+    the flow maps noise to picture as X_1 = spread * X_0.
+    """
+
+    spread = 0.3
+    velocity, advance, log_snr = Flow.velocity, Flow.advance, Flow.log_snr
+
+    def apply(self, params, *args, method):
+        if method == "begin":
+            return Carry(jnp.zeros((args[0], 0, 1)), jnp.zeros((args[0], 1, 1, 1)))
+        return args[0]
+
+    def start(self, key, shape):
+        return jax.random.normal(key, shape)
+
+    def step(self, params, carry, canvas, time, text):
+        t, variance = time[:, None, None, None], self.spread**2
+        estimate = t * variance * canvas / (t**2 * variance + (1 - t) ** 2)
+        return carry.replace(estimate=estimate), jnp.zeros((len(canvas), 0, 1))
+
+
+def error(solver: str, steps: int) -> float:
+    """Largest distance from the known solution."""
+    flow, key = Gaussian(), jax.random.key(0)
+    schedule = resolve(SOLVERS, solver, "solver")(steps)
+    tokens = jnp.zeros((64, 1), jnp.int32)
+    pictures, _ = draw(flow, {}, tokens, key, schedule, Guidance(scale=1.0))
+    truth = jnp.clip(flow.spread * flow.start(key, pictures.shape), -1, 1)
+    return float(jnp.abs(pictures - truth).max())
+
+
+@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("heun", 2), ("multistep", 2)])
+def test_solvers_converge_with_their_order(solver, order):
+    coarse, fine = error(solver, 16), error(solver, 64)
+    assert fine < 0.05
+    assert coarse / fine > 0.6 * 4**order
+
+
+def test_second_order_beats_first_at_equal_evaluations():
+    assert error("multistep", 16) < error("euler", 16) / 2
+    assert error("heun", 16) < error("euler", 31) / 2
+
+
+@pytest.mark.parametrize("solver", [Euler(5), Heun(5), Multistep(5)])
+def test_an_estimate_that_does_not_change_is_reached_exactly(solver):
+    flow, picture = Gaussian(), jnp.full((2, 1, 1, 1), 0.4)
+    canvas = jax.random.normal(jax.random.key(0), picture.shape)
+    memo = solver.start(canvas)
+    for index in range(len(solver.times) - 1):
+        canvas, memo = solver.advance(flow, jnp.array(index), canvas, picture, memo)
+    np.testing.assert_allclose(canvas, picture, atol=1e-5)
+
+
+def test_steps_change_run_time_and_no_program():
+    """The traced program of 50 steps has as many equations as that of 5."""
+
+    def program(steps):
+        tokens = jnp.zeros((2, 1), jnp.int32)
+        traced = jax.make_jaxpr(
+            lambda key: draw(Gaussian(), {}, tokens, key, Euler(steps), Guidance())[0]
+        )(jax.random.key(0))
+        return str(traced).count("=")
+
+    assert program(5) == program(50)
+
+
+def test_guidance_combines_branches():
+    full, bare, forgetful = (jnp.full((2, 1, 1, 1), v) for v in (0.5, 0.2, 0.4))
+    both = Branches(Guidance(scale=2.0, interval=(0.2, 0.8), memory=0.5))
+    estimates = jnp.concatenate([full, bare, forgetful])
+    inside = 0.2 + 2 * (0.5 - 0.2) + 0.5 * (0.5 - 0.4)
+    outside = 0.5 + 0.5 * (0.5 - 0.4)
+    np.testing.assert_allclose(both.combine(estimates, jnp.array(0.5)), inside, atol=1e-6)
+    np.testing.assert_allclose(both.combine(estimates, jnp.array(0.9)), outside, atol=1e-6)
+    assert Branches(Guidance(scale=1.0)).count == 1
+
+
+def test_branch_without_text_sees_none_and_branch_without_memory_forgets():
+    branches = Branches(Guidance(scale=2.0, memory=1.0))
+    tokens = jnp.array([[3, 4], [5, 0]])
+    np.testing.assert_array_equal(
+        branches.texts(tokens), [[3, 4], [5, 0], [0, 0], [0, 0], [3, 4], [5, 0]]
+    )
+    carry = Carry(jnp.ones((6, 1, 1)), jnp.ones((6, 1, 1, 1)))
+    fresh = jax.tree.map(jnp.zeros_like, carry)
+    forgotten = branches.forget(carry, fresh)
+    np.testing.assert_array_equal(forgotten.memory.ravel(), [1, 1, 1, 1, 0, 0])
+
+
+@pytest.fixture
+def artist():
+    words = SimpleNamespace(encode=lambda text: np.full(3, len(text), np.int32))
+    return Artist(Gaussian(), words, DrawConfig(steps=3), params={})
+
+
+def test_the_artist_draws_any_number_of_texts_the_same_each_time(artist):
+    texts = [f"{'a' * (i % 7 + 1)}" for i in range(130)]
+    first, again = artist.draw(texts, seed=1).images, artist.draw(texts, seed=1).images
+    assert first.shape == (130, 1, 1, 1)
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(first, again)
+    assert (artist.draw(texts, seed=2).images != first).any()
+
+
+def test_the_trace_ends_near_the_picture(artist):
+    drawing = artist.draw(["a", "b"], steps=40, trace=True)
+    assert drawing.estimates.shape[:2] == (40, 2)
+    gap = np.abs(drawing.estimates[-1].astype(int) - drawing.images.astype(int))
+    assert gap.max() <= 3
+
+
+def test_mistakes_are_named(artist):
+    with pytest.raises(UserError, match="text is empty"):
+        artist.draw(["a", " "])
+    with pytest.raises(UserError, match="steps=0"):
+        artist.draw(["a"], steps=0)
+    with pytest.raises(UserError, match="did you mean 'euler'"):
+        artist.draw(["a"], solver="eular")

@@ -1,0 +1,168 @@
+"""The flow objective: its chain of canvases, and what passes from step to step."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vismem.errors import UserError
+from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
+from vismem.objectives.flow import PLAYER, Flow
+
+
+def make_flow(memory: bool = True, strategy: bool = True, update: str = "gated", **options) -> Flow:
+    return Flow(
+        text={"name": "transformer", "width": 16, "layers": 1, "heads": 2},
+        vision={"name": "patches"},
+        fusion={"name": "attention"},
+        painter=PainterConfig(width=16, layers=2, heads=2, patch=4),
+        memory=MemoryConfig(enabled=memory, slots=3, update=update),
+        strategy=StrategyConfig(enabled=strategy),
+        vocab_size=11,
+        image_size=8,
+        **options,
+    )
+
+
+def make_batch(size: int = 4, seed: int = 0) -> dict[str, jax.Array]:
+    rng = np.random.default_rng(seed)
+    return {
+        "image": jnp.asarray(rng.integers(0, 256, (size, 8, 8, 3)), jnp.uint8),
+        "tokens": jnp.asarray(rng.integers(0, 11, (size, 5)), jnp.int32),
+    }
+
+
+def make_params(flow: Flow, seed: int = 0, trained: bool = True):
+    """Parameters; `trained` moves those that start at zero, as training would."""
+    params = nn.unbox(jax.jit(flow.init)(jax.random.key(seed), make_batch()))
+    if not trained:
+        return params
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
+    return tree.unflatten([x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys)])
+
+
+def chain(flow: Flow, batch, key=0):
+    key = jax.random.key(key)
+    picture = batch["image"] / 127.5 - 1
+    times = flow.sample_times(key, len(picture))
+    return picture, times, flow.chain(picture, times, key)
+
+
+def test_canvases_of_a_chain_have_the_marginals_of_the_path():
+    """X_t ~ N(t * picture, (1 - t)^2) at every step, not only at the cleanest."""
+    flow = make_flow(unroll=3)
+    picture = jnp.full((20_000, 2, 2, 3), 0.7)
+    times = jnp.broadcast_to(jnp.array([0.2, 0.35, 0.6])[:, None], (3, len(picture)))
+    canvases = flow.chain(picture, times, jax.random.key(0))
+    for t, canvas in zip((0.2, 0.35, 0.6), canvases):
+        assert abs(canvas.mean() - 0.7 * t) < 0.01
+        assert abs(canvas.std() - (1 - t)) < 0.01
+
+
+def test_the_noisier_canvas_says_nothing_the_cleaner_does_not():
+    """What renoising adds is uncorrelated with the noise of the cleaner canvas."""
+    flow = make_flow(unroll=2)
+    picture = jnp.full((20_000, 2, 2, 3), 0.7)
+    times = jnp.broadcast_to(jnp.array([0.3, 0.5])[:, None], (2, len(picture)))
+    noisy, clean = flow.chain(picture, times, jax.random.key(0))
+    added = noisy - 0.3 / 0.5 * clean
+    noise = clean - 0.5 * picture
+    assert abs(jnp.corrcoef(added.ravel(), noise.ravel())[0, 1]) < 0.02
+
+
+def test_times_of_a_chain_rise_by_ratios_in_range():
+    flow = make_flow(unroll=4, ratio=(0.5, 0.9))
+    times = flow.sample_times(jax.random.key(0), 1_000)
+    ratios = times[:-1] / times[1:]
+    assert times.shape == (4, 1_000)
+    assert ratios.min() >= 0.5
+    assert ratios.max() <= 0.9 + 1e-6
+
+
+@pytest.mark.parametrize("prediction", ["x", "v", "eps"])
+def test_predictions_of_one_truth_give_one_estimate(prediction):
+    """A network that outputs the truth in its own terms estimates the picture."""
+    flow = make_flow(prediction=prediction)
+    key = jax.random.key(0)
+    picture, noise = jax.random.normal(key, (2, 3, 8, 8, 3))
+    time = jnp.array([0.2, 0.5, 0.9])
+    canvas = time[:, None, None, None] * picture + (1 - time[:, None, None, None]) * noise
+    truth = {"x": picture, "v": picture - noise, "eps": noise}[prediction]
+    np.testing.assert_allclose(flow.estimate(truth, canvas, time), picture, atol=1e-5)
+    np.testing.assert_allclose(
+        flow.velocity(canvas, picture, time), picture - noise, rtol=1e-3, atol=1e-4
+    )
+    np.testing.assert_allclose(flow.advance(canvas, picture, time, jnp.ones(3)), picture, atol=1e-5)
+
+
+@pytest.mark.parametrize("update", ["gated", "gru", "residual"])
+def test_gradient_flows_through_memory_over_all_steps(update):
+    """The last step's error moves with the first canvas, through memory alone."""
+    flow = make_flow(unroll=3, update=update)
+    params, batch = make_params(flow), make_batch()
+    picture, times, canvases = chain(flow, batch)
+    text = flow.apply(params, batch["tokens"], method="encode")
+
+    def last_error(canvases, keep):
+        return flow.unroll(params, picture, canvases, times, keep, text)[-1].sum()
+
+    everything = jnp.ones(times.shape, bool)
+    gradient = jax.grad(last_error)(canvases, everything)
+    assert all(jnp.abs(g).max() > 1e-7 for g in gradient)
+
+    started_anew = everything.at[2].set(False)
+    gradient = jax.grad(last_error)(canvases, started_anew)
+    assert jnp.abs(gradient[2]).max() > 1e-7
+    assert jnp.abs(gradient[:2]).max() == 0
+
+
+def test_without_memory_steps_are_apart():
+    flow = make_flow(memory=False, unroll=2)
+    params, batch = make_params(flow), make_batch()
+    picture, times, canvases = chain(flow, batch)
+    text = flow.apply(params, batch["tokens"], method="encode")
+    keep = jnp.ones(times.shape, bool)
+    gradient = jax.grad(
+        lambda c: flow.unroll(params, picture, c, times, keep, text)[-1].sum()
+    )(canvases)
+    assert jnp.abs(gradient[0]).max() == 0
+
+
+def test_a_fresh_model_with_memory_is_the_one_without():
+    """All that leaves memory starts at zero: same losses, and the same parameters beside it."""
+    with_memory, without = make_flow(memory=True), make_flow(memory=False)
+    batch, key = make_batch(), jax.random.key(3)
+    full = make_params(with_memory, trained=False)
+    bare = make_params(without, trained=False)
+    # Painters start with outputs of zero; the comparison should be of more than zeros.
+    output = jax.random.normal(key, bare[PLAYER]["paint"]["output"]["kernel"].shape)
+    for params in (full, bare):
+        params[PLAYER]["paint"]["output"]["kernel"] = output
+    loss_full, _ = with_memory.loss(PLAYER, full, batch, key)
+    loss_bare, _ = without.loss(PLAYER, bare, batch, key)
+    assert loss_bare > 0.1
+    np.testing.assert_allclose(loss_full, loss_bare, rtol=1e-6)
+    for name, value in jax.tree.leaves_with_path(bare):
+        twin = full
+        for part in name:
+            twin = twin[part.key]
+        np.testing.assert_array_equal(twin, value)
+
+
+def test_remat_changes_no_gradient():
+    batch, key = make_batch(), jax.random.key(0)
+    gradients = []
+    for remat in (False, True):
+        flow = make_flow(unroll=3, remat=remat)
+        params = make_params(flow)
+        gradients.append(jax.grad(lambda p: flow.loss(PLAYER, p, batch, key)[0])(params))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *gradients)
+
+
+def test_mistakes_in_its_options_are_named():
+    with pytest.raises(UserError, match=r"objective\.unroll=0"):
+        make_flow(unroll=0)
+    with pytest.raises(UserError, match=r"objective\.ratio"):
+        make_flow(ratio=(0.9, 0.5))

@@ -1,0 +1,36 @@
+"""A sheet of drawings of held-out captions, with the captions under them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from vismem import registry
+from vismem.data import SOURCES, DataConfig
+from vismem.drawing import sheets
+from vismem.drawing.artist import Artist
+
+
+class Grid:
+    """Draws the first captions of a split.
+
+    Args:
+      artist: draws.
+      data: the run's data.
+      seed: of the noise: every sheet of a run starts from the same.
+      split: of the source. count: pictures on the sheet.
+    """
+
+    def __init__(
+        self, *, artist: Artist, data: DataConfig, seed: int, split: str = "test", count: int = 36
+    ):
+        source = registry.build(
+            SOURCES, data.source, "data.source", split=split, size=data.size, seed=seed
+        )
+        self.texts = [source[i]["text"] for i in range(min(count, len(source)))]
+        self.artist, self.seed = artist, seed
+
+    def run(self, state: Mapping[str, Any]) -> dict[str, Image.Image]:
+        """The sheet, as "grid"."""
+        images = self.artist.draw(self.texts, params=state["ema"], seed=self.seed).images
+        return {"grid": sheets.grid(images, self.texts)}
