@@ -188,17 +188,32 @@ def test_what_is_written_is_read(settings, tmp_path):
     config.write(settings, tmp_path / "run")
     again = config.read(tmp_path / "run")
     assert config.plain(again) == config.plain(settings)
-    assert config.differences(settings, again, free=()) == []
+    assert config.differences(settings, again) == []
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["config.json"]
 
 
-def test_differences_are_dotted_keys(settings):
-    other = config.override(
-        settings.copy_and_resolve_references(),
-        ["--config.optimizer.lr=1", "--config.mesh.fsdp=2", "--config.steps=5"],
-    )
-    found = config.differences(settings, other, free=("steps", "epochs"))
-    assert found == ["mesh.fsdp", "optimizer.lr"]
+def changed(settings, *arguments):
+    return config.override(settings.copy_and_resolve_references(), arguments)
+
+
+def test_a_begun_run_is_resumed_with_what_it_was_begun_with(settings, tmp_path):
+    config.write(settings, tmp_path)
+    other = changed(settings, "--config.optimizer.lr=1", "--config.seed=3")
+    config.write(other, tmp_path)  # nothing was trained yet, so nothing is lost
+    (tmp_path / "checkpoints" / "100").mkdir(parents=True)
+    longer = changed(other, "--config.steps=5", "--config.mesh.fsdp=2", "--config.log_every=1")
+    config.write(longer, tmp_path)
+    assert config.read(tmp_path).steps == 5
+    with pytest.raises(UserError, match=r"begun with other settings \(optimizer.lr, seed\)"):
+        config.write(settings, tmp_path)
+    assert config.read(tmp_path).steps == 5
+
+
+def test_a_config_that_json_cannot_hold(settings, tmp_path):
+    settings.unlock()
+    settings.note = object()
+    with pytest.raises(UserError, match="numbers, strings, lists and dicts only"):
+        config.write(settings, tmp_path)
 
 
 def test_a_folder_that_is_no_run(tmp_path):

@@ -11,7 +11,7 @@ import importlib.util
 import json
 import os
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,11 @@ if TYPE_CHECKING:  # these rooms import jax, and a mistake in a config should no
 
 DURATIONS = ("steps", "examples", "epochs")
 FILE = "config.json"
+# What a run may be resumed with otherwise: how long and where it goes on, and what is shown of it.
+CHANGEABLE = (
+    *(*DURATIONS, "mesh", "checkpoint", "log_every", "evaluators", "drawing", "experiment"),
+    *("data.threads", "data.prefetch", "data.on_error"),
+)
 
 
 @dataclass(frozen=True)
@@ -258,22 +263,34 @@ def read(folder: str | os.PathLike) -> ConfigDict:
 
 
 def write(config: ConfigDict, folder: str | os.PathLike) -> None:
-    """Writes `config` to the run's folder, whole or not at all."""
+    """Writes `config` to the run's folder, whole or not at all.
+
+    Raises:
+      UserError: the folder holds checkpoints of a config that differs in what was learned.
+    """
     folder = Path(folder)
+    if (folder / FILE).exists() and any((folder / "checkpoints").glob("[0-9]*")):
+        changed = differences(read(folder), config)
+        if changed:
+            raise UserError(
+                f"{folder}: holds a run begun with other settings ({', '.join(changed)}); "
+                "give them as they were to resume it, or another --workdir to train anew"
+            )
     try:
         text = json.dumps(plain(config), indent=2) + "\n"
     except TypeError as error:
         raise UserError(f"config: numbers, strings, lists and dicts only ({error})") from None
-    folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{FILE}.partial"
-    partial.write_text(text)
-    partial.replace(folder / FILE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text)
+        partial.replace(folder / FILE)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot hold a run: {error.strerror}; choose another") from None
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str]) -> list[str]:
-    """Dotted keys in which two configs differ, but for the top-level keys in `free`."""
-    before, after = (
-        {k: v for k, v in _flat(plain(c)).items() if k.split(".")[0] not in free}
-        for c in (old, new)
-    )
-    return sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Dotted keys in which two configs differ, but for those that a resumed run may change."""
+    before, after = _flat(plain(old)), _flat(plain(new))
+    changed = {k for k in before.keys() | after.keys() if before.get(k) != after.get(k)}
+    return sorted(k for k in changed if not any(f"{k}.".startswith(f"{c}.") for c in CHANGEABLE))
