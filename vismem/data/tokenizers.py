@@ -135,14 +135,24 @@ def train_bpe(texts: Iterable[str], vocab_size: int = 1024, length: int = 64) ->
 
 
 def train_unigram(texts: Iterable[str], vocab_size: int = 1024, length: int = 64) -> PieceTokenizer:
-    """Unigram pieces (Kudo 2018) over bytes; arguments as for `train_bpe`."""
+    """Unigram pieces (Kudo 2018) over bytes; arguments as for `train_bpe`.
+
+    Pieces are what several words share: with few words, as a world has, BPE has shorter sequences.
+    """
     from tokenizers import models, trainers
 
     backend = _trained(models.Unigram(), trainers.UnigramTrainer, texts, vocab_size)
-    # Sums over threads make the scores, and with them the order, differ in the last digits from one
-    # training to the next; hosts that train their own must agree.
+    # Hosts that train their own must agree, but from one training to the next scores differ in the
+    # last digits, and bytes that never occurred get scores from the least up, 0.0001 apart, in any
+    # order.
     pad, *pieces = json.loads(backend.to_str())["model"]["vocab"]
-    pieces = sorted(((p, round(score, 6)) for p, score in pieces), key=lambda x: (-x[1], x[0]))
+    least = min(score for _, score in pieces)
+    unseen = least + 1e-4 * 256
+    pieces = [
+        (piece, round(least if len(piece) == 1 and score <= unseen else score, 6))
+        for piece, score in pieces
+    ]
+    pieces.sort(key=lambda item: (-item[1], item[0]))
     backend.model = models.Unigram([tuple(pad), *pieces])
     return PieceTokenizer(backend, length)
 
