@@ -1,0 +1,124 @@
+"""A data set is prepared here as a user would, and read back."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vismem.data import DataConfig, pipeline, source, tokenizers
+from vismem.data.tfds import TfdsSource
+from vismem.errors import UserError
+
+EMOJI = Path(__file__).parents[3] / "shared" / "data" / "emoji"
+
+
+def prepare(folder, features, splits):
+    """Writes a data set's array_record files, in the order given; returns the folder."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.dataset_info import DatasetIdentity
+
+    folder.mkdir(exist_ok=True)
+    identity = DatasetIdentity("prepared", tfds.core.Version("1.0.0"), str(folder), __name__)
+    info = tfds.core.DatasetInfo(builder=identity, features=features)
+    writer = tfds.core.SequentialWriter(info, 1000, file_format="array_record")
+    writer.initialize_splits(list(splits))
+    writer.add_examples(splits)
+    writer.close_all()
+    return str(folder)
+
+
+def png(image):
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory):
+    """Six grey pictures of two classes, one with an empty caption."""
+    from tensorflow_datasets import features
+
+    rows = [
+        {
+            "picture": png(Image.new("L", (7, 5), 10 * i)),
+            "caption": f"number {i}" if i != 4 else " ",
+            "kind": i % 2,
+        }
+        for i in range(6)
+    ]
+    spec = features.FeaturesDict(
+        {
+            "picture": features.Image(shape=(None, None, 1)),
+            "caption": features.Text(),
+            "kind": features.ClassLabel(names=["cat", "dog"]),
+        }
+    )
+    return prepare(tmp_path_factory.mktemp("classes"), spec, {"train": rows, "test": rows[:2]})
+
+
+def test_features_by_name(classes):
+    records = TfdsSource("train", classes, image="picture", text="caption", label="kind")
+    assert len(records) == 6
+    assert records[3].keys() == {"image", "text", "label"}
+    assert (records[3]["image"] == np.full((5, 7, 3), 30)).all()
+    assert (records[3]["text"], records[3]["label"]) == ("number 3", 1)
+    with pytest.raises(UserError, match=r"prepared/1\.0\.0 train record 4: its text is empty"):
+        records[4]
+
+
+def test_class_names_as_texts_and_slices_as_splits(classes):
+    options = {"image": "picture", "text": "kind", "splits": {"val": "train[50%:]"}}
+    records = TfdsSource("val", classes, **options)
+    assert [records[i]["text"] for i in range(3)] == ["dog", "cat", "dog"]
+    assert "label" not in records[0]
+    assert len(TfdsSource("test", classes, **options)) == 2
+
+
+def test_errors(classes, tmp_path):
+    with pytest.raises(UserError, match=r"data\.source\.folder=.*no prepared data set"):
+        TfdsSource("train", str(tmp_path))
+    with pytest.raises(UserError, match=r"data\.source\.image='image': no such feature.*picture"):
+        TfdsSource("train", classes)
+    with pytest.raises(UserError, match=r"no val split in") as error:
+        TfdsSource("val", classes, image="picture", text="caption")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(not EMOJI.exists(), reason="../shared/data/emoji is missing")
+def test_same_first_batch_as_the_folder_it_was_made_from(tmp_path):
+    """Part of the emoji: transparent pictures, augmented, from files and from array_record."""
+    from tensorflow_datasets import features
+
+    part = tmp_path / "part"
+    lines = (EMOJI / "metadata.jsonl").read_text().splitlines()[::40]
+    rows = [json.loads(line) for line in lines]
+    for row in rows:
+        copy = part / row["file_name"]
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes((EMOJI / row["file_name"]).read_bytes())
+    (part / "metadata.jsonl").write_text("\n".join(lines))
+    folder = {"name": "folder", "root": str(part), "val": 0.0, "test": 0.0}
+    examples = [{"image": str(part / r["file_name"]), "text": r["text"]} for r in rows]
+    spec = features.FeaturesDict(
+        {"image": features.Image(shape=(None, None, 4)), "text": features.Text()}
+    )
+    prepared = prepare(tmp_path / "prepared", spec, {"train": examples})
+    first = []
+    for options in (folder, {"name": "tfds", "folder": prepared}):
+        config = DataConfig(
+            source=options | {"background": (90, 120, 30)},
+            tokenizer={"name": "bpe", "vocab_size": 300, "length": 24},
+            augment={"crop": {}, "flip": {}, "color": {"hue": 0.1}},
+        )
+        records = source(config, "train")
+        tokenizer = tokenizers.make(config.tokenizer, records)
+        batches = pipeline.batches(config, records, tokenizer, 32, seed=3)
+        first.append(next(batches))
+        batches.close()
+    assert len(rows) > 64
+    assert first[0].keys() == first[1].keys()
+    for key in first[0]:
+        np.testing.assert_array_equal(first[0][key], first[1][key])
