@@ -5,7 +5,7 @@ import pytest
 
 from vismem.errors import UserError
 from vismem.worlds.render import coverage, render
-from vismem.worlds.scene import (  # fmt: skip
+from vismem.worlds.scene import (
     BACKGROUNDS,
     COLORS,
     FILLS,

@@ -155,12 +155,9 @@ def sample_scene(
     while True:
         draws = rng.random((count + 1, 3)).tolist()
         things: list[Thing] = []
-        for kind, size, fill in draws[1:]:
-            shape, color = _choose(pairs, kind)
-            thing = _place(
-                rng, shape, color, _choose(preset.sizes, size), _choose(preset.fills, fill),
-                things, preset.gap,
-            )  # fmt: skip
+        for pair, size, fill in draws[1:]:
+            kind = *_choose(pairs, pair), _choose(preset.sizes, size), _choose(preset.fills, fill)
+            thing = _place(rng, kind, things, preset.gap)
             if thing is None:
                 break
             things.append(thing)
@@ -172,13 +169,15 @@ def _choose(options: Sequence, share: float):
     return options[int(share * len(options))]
 
 
-def _place(rng, shape, color, size, fill, others, gap, tries=20) -> Thing | None:
+def _place(rng, kind, others, gap, tries=20) -> Thing | None:
+    """A thing of a kind (shape, colour, size, fill) apart from the others; None if none fits."""
+    shape, _, size, _ = kind
     radius = SIZES[size]
     left, up, right, down, _ = (radius * reach for reach in _REACH[shape])
     for u, v in rng.random((tries, 2)).tolist():
         x = _EDGE + left + u * (1 - 2 * _EDGE - left - right)
         y = _EDGE + up + v * (1 - 2 * _EDGE - up - down)
-        thing = Thing(shape, color, size, fill, x, y)
+        thing = Thing(*kind, x, y)
         if all(_apart(thing, other, gap) for other in others):
             return thing
     return None
