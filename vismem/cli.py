@@ -97,12 +97,12 @@ def evaluate(options: argparse.Namespace) -> None:
     """Evaluates a run's newest checkpoint: the table that its training ended with."""
     from vismem import config
 
-    run = config.run_config(config.read(options.folder))
+    settings = config.run_config(config.read(options.folder))
 
     from vismem.reports import table
-    from vismem.training import loop
+    from vismem.training import run
 
-    table.show(loop.evaluate(run, Path(options.folder)), title=options.folder)
+    table.show(run.evaluate(settings, Path(options.folder)), title=options.folder)
 
 
 def draw(options: argparse.Namespace) -> None:
