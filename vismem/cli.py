@@ -1,6 +1,7 @@
 """The commands, each a few lines into a room. A user's mistake is one line and exit code 2."""
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from vismem.errors import UserError
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command line (the process's own by default) and returns the exit code."""
+    logging.basicConfig(format="vismem: %(message)s")
+    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax warns of what is meant
     parser = arguments()
     options, settings = parser.parse_known_args(argv)
     try:
