@@ -1,0 +1,193 @@
+"""Checkpoints of a run: state, place in the data, and what they belong to. Only this module knows orbax."""
+
+import errno
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from vismem.errors import UserError
+from vismem.training.state import State
+
+FOLDER = "checkpoints"
+FULL = re.compile("|".join(("No space left", "Disk quota", "File too large", "ENOSPC", "EDQUOT")))
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When to save, and what to keep.
+
+    Attributes:
+      every: steps between saves; the last step is always saved.
+      keep: how many of the latest to keep.
+      best: an evaluator's number, e.g. "val/loss". A checkpoint is also saved whenever it is measured,
+        and the one where it was best is kept beside the latest. "" for none.
+      best_mode: whether the least or the greatest of it is best.
+    """
+
+    every: int = 500
+    keep: int = 2
+    best: str = "val/loss"
+    best_mode: Literal["min", "max"] = "min"
+
+    def __post_init__(self):
+        for key in ("every", "keep"):
+            if getattr(self, key) < 1:
+                raise UserError(f"checkpoint.{key}={getattr(self, key)!r}: must be at least 1")
+
+
+class Checkpoints:
+    """The checkpoints in a run's folder. Saving goes on behind the training; use as a context.
+
+    Args:
+      folder: of the run.
+      read_only: leaves everything as it is; the run may be training meanwhile.
+    """
+
+    def __init__(self, folder: Path, config: CheckpointConfig, read_only: bool = False):
+        self.folder, self.read_only = Path(folder).resolve() / FOLDER, read_only
+        best = policies.BestN(
+            get_metric_fn=lambda metrics: metrics["best"],
+            reverse=config.best_mode == "min",  # the last of the order is kept
+            n=1,
+            keep_checkpoints_without_metrics=False,
+        )
+        latest = policies.LatestN(config.keep)
+        self._options = ocp.CheckpointManagerOptions(
+            preservation_policy=policies.AnyPreservationPolicy([latest, best]),
+            cleanup_tmp_directories=not read_only,
+            create=not read_only,
+            read_only=read_only,
+        )
+        self._manager = self._open()
+
+    def _open(self) -> ocp.CheckpointManager:
+        return ocp.CheckpointManager(
+            self.folder, options=self._options, item_names=("state", "data", "about")
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._manager.close()
+
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints that are there, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def path(self, step: int) -> Path:
+        """The folder of a checkpoint."""
+        return self.folder / str(step)
+
+    def save(
+        self,
+        step: int,
+        state: State,
+        data: Mapping[str, Any],
+        about: Mapping[str, Any],
+        best: float | None = None,
+    ) -> None:
+        """Begins to save; it is done when the next save begins, or after `wait`.
+
+        Args:
+          data: state of the data iterator. about: anything else that JSON can hold.
+          best: the value of `config.best` at this step, if it was measured.
+        """
+        if step in self._manager.all_steps():
+            return
+        try:
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),
+                    data=ocp.args.JsonSave(dict(data)),
+                    about=ocp.args.JsonSave(dict(about)),
+                ),
+                metrics=None if best is None else {"best": best},
+                force=True,
+            )
+        except Exception as error:  # also of the save before, which went on behind
+            raise self._failure(error) from error
+
+    def wait(self) -> None:
+        """Returns when what was saved is on disk."""
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> Exception:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if not full and not FULL.search(str(error)):
+            return error
+        done = sorted(int(p.name) for p in self.folder.iterdir() if p.name.isdigit())
+        kept = f"the newest that is whole is {self.path(done[-1])}" if done else "there is none yet"
+        return UserError(
+            f"{self.folder}: the disk is full, so a checkpoint was not saved ({kept}); make room "
+            "and run the same command again"
+        )
+
+    def about(self) -> dict[str, Any]:
+        """`about` of the newest checkpoint in which it can be read."""
+        for step in reversed(self.steps()):
+            try:
+                return self._manager.restore(
+                    step, args=ocp.args.Composite(about=ocp.args.JsonRestore())
+                )["about"]
+            except Exception as error:
+                log.warning("%s", damaged(self.path(step), error))
+        raise UserError(f"{self.folder}: holds no checkpoint that can be read; train the run first")
+
+    def restore(self, shapes: State) -> tuple[State, dict[str, Any], dict[str, Any]] | None:
+        """The newest checkpoint that is whole, or None if none was ever saved.
+
+        One that cannot be read is passed over with a warning and set aside, so that its step can be
+        saved again.
+
+        Args:
+          shapes: the state's arrays with the shardings they shall have, of any mesh.
+
+        Returns:
+          state, data, about as they were saved.
+        """
+        bad = []
+        for step in reversed(self.steps()):
+            try:
+                found = self._manager.restore(
+                    step,
+                    args=ocp.args.Composite(
+                        state=ocp.args.StandardRestore(shapes),
+                        data=ocp.args.JsonRestore(),
+                        about=ocp.args.JsonRestore(),
+                    ),
+                )
+            except Exception as error:  # tensorstore's and orbax's own, of many kinds
+                bad.append((self.path(step), error))
+                log.warning("%s", damaged(self.path(step), error))
+                continue
+            if bad and not self.read_only:
+                self._manager.close()
+                for path, _ in bad:
+                    path.rename(path.with_name(f"damaged-{path.name}"))
+                self._manager = self._open()
+            return found["state"], found["data"], found["about"]
+        if bad:
+            raise UserError(
+                f"{self.folder}: none of its checkpoints can be read ({damaged(*bad[0])}); "
+                "restore them, or train anew in another --workdir"
+            )
+        return None
+
+
+def damaged(path: Path, error: Exception) -> str:
+    """One line on a checkpoint that cannot be read."""
+    reason = " ".join(str(error).split())[:200]
+    return f"{path}: damaged or half-written, passed over ({type(error).__name__}: {reason})"

@@ -1,0 +1,170 @@
+"""The loop: one for every objective. Read it from top to bottom."""
+
+import collections
+import contextlib
+import dataclasses
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from vismem.config import RunConfig
+from vismem.data import pipeline, source
+from vismem.errors import UserError
+from vismem.parallel import hosts
+from vismem.parallel.mesh import check_batch, make_mesh
+from vismem.training import run
+from vismem.training.checkpoint import Checkpoints
+from vismem.training.flops import machine_peak, train_flops
+from vismem.training.logging import RunLog
+from vismem.training.signals import EXIT_CODES, Signals
+from vismem.training.state import Layout
+from vismem.training.step import compiled, make_train_step
+
+
+def train(config: RunConfig, folder: Path) -> dict[str, Any]:
+    """Trains a run in its folder, from its newest checkpoint if it has one.
+
+    Returns:
+      What summary.json holds; its `metrics` are the numbers of all evaluators after the last step.
+
+    Raises:
+      UserError: a mistake in the config, a loss that is not finite, a full disk.
+      SystemExit: SIGTERM (code 42: run me again) or SIGINT (130) came, and the state was saved.
+    """
+    begun = time.perf_counter()
+    folder.mkdir(parents=True, exist_ok=True)
+
+    # --- data and model ---------------------------------------------------------------------------
+
+    mesh = make_mesh(config.mesh)
+    check_batch(config.batch_size, mesh, config.optimizer.accumulate)
+    examples = source(config.data, "train")
+    steps = total_steps(config, len(examples))
+    tokenizer = run.make_tokenizer(config, folder, examples)
+    objective = run.make_objective(config, tokenizer)
+    evaluators = run.make_evaluators(config, objective, tokenizer, mesh, folder)
+    batches = pipeline.batches(
+        config.data,
+        examples,
+        tokenizer,
+        hosts.share(config.batch_size),
+        config.seed,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    beginning = batches.get_state()
+    shapes = hosts.global_shapes(next(batches))
+
+    # --- state: initial, or the newest checkpoint's -------------------------------------------------
+
+    layout = Layout(objective, config.optimizer, shapes, mesh, steps)
+    checkpoints = Checkpoints(folder, config.checkpoint)
+    restored = checkpoints.restore(layout.shapes)
+    if restored:
+        state, position, about = restored
+    else:
+        state, position = layout.init(config.seed), beginning
+        about = {"step": 0, "seconds": 0.0, "lines": 0, "measured": {}}
+    batches.set_state(position)
+    step = about["step"]
+    measured = about["measured"]  # at this step: evaluator -> its numbers
+
+    # --- update step --------------------------------------------------------------------------------
+
+    train_step = compiled(
+        make_train_step(objective, layout.optimizer, config.ema, config.optimizer.accumulate),
+        layout.shardings,
+        mesh,
+    )
+    peak_steps = machine_peak(mesh) / max(
+        train_flops(objective, layout.shapes["params"], shapes), 1
+    )
+
+    # --- the loop -----------------------------------------------------------------------------------
+
+    log = RunLog(folder, step, steps, about["lines"], config.batch_size, peak_steps)
+    before = about["seconds"]
+    late = collections.deque()  # steps whose metrics are still on the device
+
+    def settle(keep: int = 0) -> None:
+        while len(late) > keep:
+            log.training(*fetch(*late.popleft(), checkpoints), every=config.log_every)
+
+    with contextlib.closing(batches), checkpoints, log, Signals() as signals:
+        while True:
+            # Evaluated before saved, so that a checkpoint knows whether it is the best.
+            for label, choice in config.evaluators.items():
+                every = choice.get("every", 0)
+                if label not in measured and (
+                    step >= steps or (step and every and step % every == 0)
+                ):
+                    settle()
+                    with log.paused():
+                        results = signals.run(evaluators[label].run, state)
+                        if results is not None:
+                            measured[label] = log.evaluation(step, results)
+            numbers = {name: x for found in measured.values() for name, x in found.items()}
+            stop = signals.received is not None or step >= steps
+            best = numbers.get(config.checkpoint.best)
+            if step and (stop or best is not None or step % config.checkpoint.every == 0):
+                settle()  # what is saved is known to be finite, and the log complete up to here
+                about = {
+                    "step": step,
+                    "steps": steps,
+                    "seconds": before + time.perf_counter() - begun,
+                    "lines": log.lines,
+                    "measured": measured,
+                    "batch": run.describe(shapes),
+                    "tokenizer": run.TOKENIZER,
+                    "config": dataclasses.asdict(config),
+                }
+                with log.paused():
+                    checkpoints.save(step, state, batches.get_state(), about, best)
+            if stop:
+                break
+            state, metrics = train_step(state, hosts.put(next(batches), mesh))
+            step, measured = step + 1, {}
+            late.append((step, metrics))
+            # Metrics are fetched a step late: the device never waits for the log.
+            settle(keep=1)
+        checkpoints.wait()
+
+    if signals.received and (step < steps or len(measured) < len(evaluators)):
+        log.console.print(f"step {step}: saved; the same command again goes on from here")
+        raise SystemExit(EXIT_CODES[signals.received])
+    return run.write_summary(
+        folder,
+        seconds=about["seconds"],
+        images=step * config.batch_size,
+        steps=step,
+        parameters=layout.parameters(),
+        metrics=numbers,
+    )
+
+
+def total_steps(config: RunConfig, examples: int) -> int:
+    """The run's duration in steps, however the config gives it; `examples` are an epoch."""
+    if config.steps is not None:
+        return config.steps
+    seen = config.examples if config.epochs is None else config.epochs * examples
+    return max(1, math.ceil(seen / config.batch_size))
+
+
+def fetch(
+    step: int, metrics: dict[str, jax.Array], checkpoints: Checkpoints
+) -> tuple[int, dict[str, float]]:
+    """The metrics of a step as numbers; a loss or gradient that is not finite ends the run."""
+    values = {name: float(x) for name, x in jax.device_get(metrics).items()}
+    for name, value in values.items():
+        if name.split("/")[-1] in ("loss", "grad_norm") and not math.isfinite(value):
+            checkpoints.wait()
+            good = checkpoints.steps()
+            last = checkpoints.path(good[-1]) if good else "none, it was too early"
+            raise UserError(
+                f"step {step}: {name} is {value}; last good checkpoint: {last}; "
+                "lower optimizer.lr or optimizer.clip, and run the same command again"
+            )
+    return step, values

@@ -1,0 +1,207 @@
+"""How parameters move: an optax optimizer by name, a schedule, and rules over parameter names.
+
+A rule list is ordered pairs (regex, value), searched for in names like
+"generator/painter/block_0/mlp/up/kernel"; the first that matches decides.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from vismem.errors import UserError
+
+Flat = dict[str, Any]  # parameter name -> array
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The optimizer of every player.
+
+    Attributes:
+      name: "sgd" has momentum b1; "muon" orthogonalises kernels and leaves the rest to adam.
+      lr: peak learning rate.
+      schedule: its course after the warmup: held, down to zero by a cosine or a line, down with the
+        inverse root of the step, or held and let down linearly over the last `cooldown` of the steps.
+      warmup: steps of linear warmup, or their share of all steps if below 1.
+      cooldown: share of all steps, for "warmup-stable-decay".
+      weight_decay: decoupled, times the learning rate.
+      b1, b2: decay of the first and second moments.
+      clip: largest global norm of a player's gradient; 0 for no limit.
+      accumulate: microbatches that a step's gradient is the mean of.
+      freeze: rules; a frozen parameter has no gradient and no optimizer state.
+      decay: rules with factors of the weight decay. What none names decays if it has two axes or more.
+      lr_factors: rules with factors of the learning rate; 1 for what none names.
+    """
+
+    name: Literal["adamw", "sgd", "lion", "adafactor", "muon"] = "adamw"
+    lr: float = 1e-3
+    schedule: Literal["constant", "cosine", "linear", "rsqrt", "warmup-stable-decay"] = "cosine"
+    warmup: float = 0.05
+    cooldown: float = 0.2
+    weight_decay: float = 0.0
+    b1: float = 0.9
+    b2: float = 0.95
+    clip: float = 1.0
+    accumulate: int = 1
+    freeze: tuple[tuple[str, bool], ...] = ()
+    decay: tuple[tuple[str, float], ...] = ()
+    lr_factors: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self):
+        for key in ("lr", "weight_decay", "clip", "warmup"):
+            if getattr(self, key) < 0:
+                raise UserError(f"optimizer.{key}={getattr(self, key)!r}: must not be negative")
+        for key in ("b1", "b2"):
+            if not 0 <= getattr(self, key) < 1:
+                raise UserError(f"optimizer.{key}={getattr(self, key)!r}: must be in [0, 1)")
+        if not 0 < self.cooldown <= 1:
+            raise UserError(f"optimizer.cooldown={self.cooldown!r}: must be in (0, 1]")
+        if self.accumulate < 1:
+            raise UserError(f"optimizer.accumulate={self.accumulate!r}: must be at least 1")
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """What moves the parameters of a run.
+
+    Attributes:
+      players: player -> optax transformation over the player's trained parameters, {name: array}.
+      frozen: names of parameters that stay.
+      schedule: step -> learning rate, before factors.
+    """
+
+    players: Mapping[str, optax.GradientTransformation]
+    frozen: frozenset[str]
+    schedule: Callable[[jax.Array], jax.Array]
+
+    def split(self, player: str, params: Any) -> tuple[Flat, Flat]:
+        """One player's parameters as {name: array}: those that are trained, and those that stay."""
+        flat = names({player: params})
+        trained = {n: p for n, p in flat.items() if n not in self.frozen}
+        return trained, {n: p for n, p in flat.items() if n in self.frozen}
+
+    @staticmethod
+    def join(player: str, *parts: Flat) -> Any:
+        """The inverse of `split`."""
+        flat = {n: p for part in parts for n, p in part.items()}
+        return unflatten_dict(flat, sep="/")[player]
+
+
+def names(params: Mapping[str, Any]) -> Flat:
+    """{player: tree} -> {"player/.../kernel": array}."""
+    return flatten_dict(params, sep="/")
+
+
+def make_optimizer(config: OptimizerConfig, params: Mapping[str, Any], steps: int) -> Optimizer:
+    """The optimizer of a run.
+
+    Args:
+      params: {player: tree} of arrays or their shapes.
+      steps: of the whole run, for the schedule.
+    """
+    flat = names(params)
+    frozen = match(config.freeze, flat, "optimizer.freeze", lambda name: False)
+    decay = match(
+        config.decay, flat, "optimizer.decay", lambda name: float(len(flat[name].shape) > 1)
+    )
+    factors = match(config.lr_factors, flat, "optimizer.lr_factors", lambda name: 1.0)
+    schedule = make_schedule(config, steps)
+    frozen_names = frozenset(name for name, is_frozen in frozen.items() if is_frozen)
+    if len(frozen_names) == len(flat):
+        raise UserError("optimizer.freeze: freezes every parameter; leave some to train")
+    # Learning-rate factors come after the decay, so that they scale it too, as a lower lr would.
+    transform = optax.chain(
+        optax.clip_by_global_norm(config.clip) if config.clip else optax.identity(),
+        _direction(config),
+        optax.stateless(
+            lambda updates, params: {
+                n: u + config.weight_decay * decay[n] * params[n] for n, u in updates.items()
+            }
+        ),
+        optax.stateless(lambda updates, _: {n: factors[n] * u for n, u in updates.items()}),
+        optax.scale_by_learning_rate(schedule),
+    )
+    return Optimizer(dict.fromkeys(params, transform), frozen_names, schedule)
+
+
+def _direction(config: OptimizerConfig) -> optax.GradientTransformation:
+    """Gradients to the direction to go against, before decay and learning rate."""
+    b1, b2 = config.b1, config.b2
+    match config.name:
+        case "adamw":
+            return optax.scale_by_adam(b1, b2)
+        case "sgd":
+            return optax.trace(b1)
+        case "lion":
+            return optax.scale_by_lion(b1, b2)
+        case "adafactor":
+            return optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0))
+        case "muon":
+            # Updates of the size that adamw's have (Liu et al. 2025), so that one learning rate
+            # serves both halves. optax's muon includes the descent's sign; it is taken back here.
+            return optax.chain(
+                optax.contrib.muon(
+                    1.0,
+                    adam_b1=b1,
+                    adam_b2=b2,
+                    consistent_rms=0.2,
+                    muon_weight_dimension_numbers=lambda params: {
+                        n: optax.contrib.MuonDimensionNumbers()
+                        if n.endswith("/kernel") and p.ndim == 2
+                        else None
+                        for n, p in params.items()
+                    },
+                ),
+                optax.scale(-1.0),
+            )
+
+
+def make_schedule(config: OptimizerConfig, steps: int) -> Callable[[jax.Array], jax.Array]:
+    """step -> learning rate."""
+    warmup = config.warmup * steps if config.warmup < 1 else config.warmup
+    cooldown = config.cooldown * steps
+
+    def schedule(step: jax.Array) -> jax.Array:
+        step = jnp.asarray(step, jnp.float32)
+        done = jnp.clip((step - warmup) / max(steps - warmup, 1), 0, 1)
+        match config.schedule:
+            case "constant":
+                course = 1.0
+            case "cosine":
+                course = 0.5 * (1 + jnp.cos(jnp.pi * done))
+            case "linear":
+                course = 1 - done
+            case "rsqrt":
+                course = jnp.sqrt(max(warmup, 1) / jnp.maximum(step, max(warmup, 1)))
+            case "warmup-stable-decay":
+                course = jnp.clip((steps - step) / max(cooldown, 1), 0, 1)
+        return config.lr * jnp.minimum(1, (step + 1) / (warmup + 1)) * course
+
+    return schedule
+
+
+def match(
+    rules: tuple[tuple[str, Any], ...],
+    names: Mapping[str, Any],
+    key: str,
+    default: Callable[[str], Any],
+) -> dict[str, Any]:
+    """name -> the value of the first rule whose regex is found in it, or `default(name)`."""
+    try:
+        compiled = [(re.compile(regex), value) for regex, value in rules]
+    except re.error as error:
+        raise UserError(f"{key}: {error.pattern!r} is not a regular expression ({error})") from None
+    for regex, _ in compiled:
+        if not any(map(regex.search, names)):
+            some = next(iter(names))
+            raise UserError(f"{key}: {regex.pattern!r} matches no parameter; one is {some!r}")
+    return {
+        name: next((value for regex, value in compiled if regex.search(name)), default(name))
+        for name in names
+    }

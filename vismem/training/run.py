@@ -1,0 +1,137 @@
+"""What training, evaluation and drawing share: the parts of a run, made from its config."""
+
+import importlib.metadata
+import json
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+import vismem
+from vismem import config as configs
+from vismem import registry
+from vismem.config import RunConfig
+from vismem.data import Source, tokenizers
+from vismem.data.tokenizers import Tokenizer
+from vismem.drawing.artist import Artist
+from vismem.errors import UserError
+from vismem.evaluation import EVALUATORS
+from vismem.evaluation.base import Evaluator
+from vismem.objectives import OBJECTIVES
+from vismem.objectives.base import Objective
+from vismem.parallel.mesh import make_mesh
+from vismem.training.checkpoint import Checkpoints
+from vismem.training.logging import write_whole
+from vismem.training.state import Layout, State
+
+TOKENIZER = "tokenizer"  # its folder in the run's
+LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+
+def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer:
+    """The run's tokenizer; made at its first start, the saved one afterwards."""
+    saved = folder / TOKENIZER
+    if not saved.exists():
+        partial = folder / f".{TOKENIZER}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        tokenizers.make(config.data.tokenizer, source).save(partial)
+        partial.rename(saved)
+    return tokenizers.load(saved)
+
+
+def make_objective(config: RunConfig, tokenizer: Tokenizer) -> Objective:
+    """The objective; of the model's parts it asks for those it has a use for."""
+    return registry.build(
+        OBJECTIVES,
+        config.objective,
+        "objective",
+        text=config.text,
+        vision=config.vision,
+        fusion=config.fusion,
+        painter=config.painter,
+        memory=config.memory,
+        strategy=config.strategy,
+        vocab_size=tokenizer.vocab_size,
+        image_size=config.data.size,
+    )
+
+
+def make_evaluators(
+    config: RunConfig, objective: Objective, tokenizer: Tokenizer, mesh: Mesh, folder: Path
+) -> dict[str, Evaluator]:
+    """Label -> evaluator."""
+    return {
+        label: registry.build(
+            EVALUATORS,
+            {option: value for option, value in choice.items() if option != "every"},
+            f"evaluators.{label}",
+            objective=objective,
+            artist=Artist(objective, tokenizer, config.drawing),
+            tokenizer=tokenizer,
+            mesh=mesh,
+            data=config.data,
+            seed=config.seed,
+            folder=folder,
+        )
+        for label, choice in config.evaluators.items()
+    }
+
+
+def restore(config: RunConfig, folder: Path) -> tuple[Objective, Tokenizer, Mesh, State]:
+    """A run as its newest checkpoint has it; the source of its data is not needed."""
+    with Checkpoints(folder, config.checkpoint, read_only=True) as checkpoints:
+        about = checkpoints.about()
+        tokenizer = tokenizers.load(folder / TOKENIZER)
+        objective = make_objective(config, tokenizer)
+        mesh = make_mesh(config.mesh)
+        batch = {
+            name: jax.ShapeDtypeStruct(tuple(shape), dtype)
+            for name, (shape, dtype) in about["batch"].items()
+        }
+        layout = Layout(objective, config.optimizer, batch, mesh, steps=about["steps"])
+        state, _, _ = checkpoints.restore(layout.shapes)
+    return objective, tokenizer, mesh, state
+
+
+def evaluate(config: RunConfig, folder: Path) -> dict[str, float]:
+    """All numbers of all evaluators on the newest checkpoint: the table that training ends with."""
+    objective, tokenizer, mesh, state = restore(config, folder)
+    numbers: dict[str, Any] = {}
+    for evaluator in make_evaluators(config, objective, tokenizer, mesh, folder).values():
+        results = evaluator.run(state)
+        numbers |= {n: float(v) for n, v in results.items() if isinstance(v, (int, float))}
+    return numbers
+
+
+def load(folder: str | Path) -> Artist:
+    """The artist of a run: draws with the running average of its newest checkpoint."""
+    config = configs.run_config(configs.read(folder))
+    objective, tokenizer, _, state = restore(config, Path(folder))
+    if not hasattr(objective, "advance"):
+        raise UserError(f"{folder}: its objective {config.objective['name']!r} does not draw")
+    return Artist(objective, tokenizer, config.drawing, state["ema"])
+
+
+def describe(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Shapes and dtypes of a batch as JSON holds them, for `restore`."""
+    return {name: (tuple(x.shape), str(x.dtype)) for name, x in batch.items()}
+
+
+def write_summary(folder: Path, **facts: Any) -> dict[str, Any]:
+    """Writes summary.json: facts of a run that ended, and of the code that ran it."""
+    package = Path(vismem.__file__).parent
+    git = ("git", "-C", str(package), "rev-parse", "HEAD")
+    commit = None
+    if shutil.which("git"):
+        found = subprocess.run(git, capture_output=True, text=True, check=False)
+        commit = found.stdout.strip() or None
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    versions |= {"vismem": vismem.__version__, "python": platform.python_version()}
+    summary = {**facts, "versions": versions, "commit": commit}
+    write_whole(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    return summary

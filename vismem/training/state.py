@@ -1,0 +1,96 @@
+"""The train state, made in its shards: a model larger than one host never exists in one place.
+
+A state is a dict: `params` and `ema` {player: tree}, `opt` {player: optimizer state}, `step` int32, the
+number of updates made, and `key`, the data of the run's random key.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jax.tree_util import DictKey
+
+from vismem.objectives.base import Objective
+from vismem.parallel import rules
+from vismem.random import named_key
+from vismem.training.optimizer import OptimizerConfig, make_optimizer, names
+
+State = dict[str, Any]
+Shapes = Mapping[str, jax.ShapeDtypeStruct]
+
+
+class Layout:
+    """What is known of a run's state before any of it exists.
+
+    Attributes:
+      optimizer: moves the parameters.
+      shapes: the state's arrays as `jax.ShapeDtypeStruct`s with their shardings.
+      shardings: of each of them.
+
+    Args:
+      batch: shape and dtype of each array of a batch.
+      steps: of the whole run.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        config: OptimizerConfig,
+        batch: Shapes,
+        mesh: Mesh,
+        steps: int,
+    ):
+        self.objective, self.batch = objective, batch
+        key = jax.random.key(0)
+        boxed = jax.eval_shape(objective.init, key, batch)
+        params = nn.unbox(boxed)
+        self.optimizer = make_optimizer(config, params, steps)
+        abstract = jax.eval_shape(self._make, jax.random.key_data(key))
+        by_name = names(rules.shardings(boxed, mesh))
+        shape_of = {name: p.shape for name, p in names(params).items()}
+
+        def like_parameter(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> Any:
+            # Optimizer states hold trees keyed by parameter name; what has the parameter's shape is
+            # sharded as it is, the rest (counts, factored moments) is small and replicated.
+            for entry in path:
+                if isinstance(entry, DictKey) and shape_of.get(entry.key) == leaf.shape:
+                    return by_name[entry.key]
+            return rules.replicated(mesh)
+
+        self.shardings = {
+            "params": rules.shardings(boxed, mesh),
+            "opt": jax.tree_util.tree_map_with_path(like_parameter, abstract["opt"]),
+            "ema": rules.shardings(boxed, mesh),
+            "step": rules.replicated(mesh),
+            "key": rules.replicated(mesh),
+        }
+        self.shapes = jax.tree.map(
+            lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s),
+            abstract,
+            self.shardings,
+        )
+
+    def init(self, seed: int) -> State:
+        """The state before the first step; each device makes its own shards."""
+        key = jax.random.key_data(jax.random.key(seed))
+        return jax.jit(self._make, out_shardings=self.shardings)(key)
+
+    def parameters(self) -> int:
+        """How many parameters all players have."""
+        return sum(p.size for p in jax.tree.leaves(self.shapes["params"]))
+
+    def _make(self, key_data: jax.Array) -> State:
+        batch = {name: jnp.zeros(x.shape, x.dtype) for name, x in self.batch.items()}
+        key = jax.random.wrap_key_data(key_data)
+        params = nn.unbox(self.objective.init(named_key(key, "init"), batch))
+        opt = {
+            player: transform.init(self.optimizer.split(player, params[player])[0])
+            for player, transform in self.optimizer.players.items()
+        }
+        # The average starts as a copy: the step donates its state, and no buffer may be donated twice.
+        ema = jax.tree.map(jnp.copy, params)
+        step = jnp.zeros((), jnp.int32)
+        return {"params": params, "opt": opt, "ema": ema, "step": step, "key": key_data}
