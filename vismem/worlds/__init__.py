@@ -1,0 +1,18 @@
+"""The embedded world: scenes, pictures of them, texts with claims about them, and an oracle.
+
+world = worlds.world("tiny")
+example = world.example("train", 0)   # .scene, .text, .claim, .image(32), .near_miss()
+example.claim.holds(worlds.oracle.read(example.image(32)))
+"""
+
+import importlib
+
+from vismem.worlds.world import Example, World, world
+
+__all__ = ["Example", "World", "oracle", "world"]
+
+
+def __getattr__(name: str):
+    if name == "oracle":  # needs scipy, which takes its time
+        return importlib.import_module("vismem.worlds.oracle")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,106 @@
+"""Chinese words and templates."""
+
+from vismem.worlds.language import Language
+
+
+def _plain(text: str) -> str:
+    return "".join(text.split()).replace(",", "，").rstrip("。")
+
+
+_ADJECTIVES = "[{size}的][{color}][{fill}]"
+
+CHINESE = Language(
+    words={
+        "noun": {
+            None: ("图形",),
+            "circle": ("圆形", "圆圈"),
+            "square": ("正方形", "方块"),
+            "triangle": ("三角形",),
+            "diamond": ("菱形",),
+            "cross": ("十字", "十字形"),
+            "star": ("五角星", "星星"),
+        },
+        "measure": {None: ("个",), "star": ("颗",)},
+        "color": {
+            "red": ("红色",),
+            "orange": ("橙色", "橘色"),
+            "yellow": ("黄色",),
+            "green": ("绿色",),
+            "cyan": ("青色",),
+            "blue": ("蓝色",),
+            "purple": ("紫色",),
+            "pink": ("粉色", "粉红色"),
+        },
+        "size": {"small": ("小",), "large": ("大",)},
+        "fill": {"solid": ("实心",), "outline": ("空心",), "striped": ("条纹",)},
+        "background": {
+            "white": ("白色",),
+            "grey": ("灰色",),
+            "black": ("黑色",),
+            "navy": ("深蓝色", "藏青色"),
+        },
+        "place": {
+            "top left": ("左上角", "左上方"),
+            "top": ("顶部",),
+            "top right": ("右上角", "右上方"),
+            "left": ("左边", "左侧"),
+            "middle": ("中间", "中央"),
+            "right": ("右边", "右侧"),
+            "bottom left": ("左下角", "左下方"),
+            "bottom": ("底部",),
+            "bottom right": ("右下角", "右下方"),
+            "left half": ("左半边",),
+            "right half": ("右半边",),
+            "top half": ("上半部分",),
+            "bottom half": ("下半部分",),
+        },
+        "relation": {
+            "left of": ("左边", "左侧"),
+            "right of": ("右边", "右侧"),
+            "above": ("上方", "上面"),
+            "below": ("下方", "下面"),
+        },
+        "number": {2: ("两",), 3: ("三",), 4: ("四",), 5: ("五",)},
+        "attribute": {
+            "shape": ("形状",),
+            "color": ("颜色",),
+            "size": ("大小",),
+            "fill": ("填充",),
+        },
+        "answer": {True: ("是",), False: ("否",)},
+    },
+    templates={
+        "a": (
+            f"一{{measure}}{_ADJECTIVES}{{noun}}",
+            "某个{color}的东西",
+            "某个{size}的东西",
+            "某个{fill}的东西",
+        ),
+        "the": (f"那{{measure}}{_ADJECTIVES}{{noun}}",),
+        "none": (f"没有{_ADJECTIVES}{{noun}}", f"没有任何{_ADJECTIVES}{{noun}}"),
+        "one": (
+            f"恰好一{{measure}}{_ADJECTIVES}{{noun}}",
+            f"只有一{{measure}}{_ADJECTIVES}{{noun}}",
+        ),
+        "many": (
+            f"{{number}}{{measure}}{_ADJECTIVES}{{noun}}",
+            f"恰好{{number}}{{measure}}{_ADJECTIVES}{{noun}}",
+        ),
+        "kinds": (f"{_ADJECTIVES}{{noun}}",),
+        "bare": ("{a}",),
+        "at": ("{place}有{a}", "{a}在{place}"),
+        "relation": ("{a}在{b}的{relation}", "{b}的{relation}有{a}"),
+        "chain": ("{a}在{b}的{relation}、{c}的{second}",),
+        "between": ("{a}在{b}和{c}之间", "{a}在{b}和{c}中间"),
+        "row": ("{a}在一排图形当中",),
+        "background": ("{text}，{background}背景", "{background}背景上，{text}"),
+        "is there": ("有{a}吗？",),
+        "how many": ("有几个{kinds}？", "一共有多少个{kinds}？"),
+        "which": ("{the}的{attribute}是什么？",),
+        "more": ("{kinds}比{others}多吗？",),
+        "same": ("{the}和{other}的{attribute}相同吗？",),
+        "is it": ("{the}在{other}的{relation}吗？",),
+    },
+    joiners=("，", "，", "，"),
+    unspell=_plain,
+)

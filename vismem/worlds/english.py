@@ -1,0 +1,120 @@
+"""English words and templates."""
+
+import re
+
+from vismem.worlds.language import Language
+
+_NOUNS = {
+    None: ("thing", "object", "shape"),
+    "circle": ("circle", "disc"),
+    "square": ("square", "box"),
+    "triangle": ("triangle",),
+    "diamond": ("diamond", "rhombus"),
+    "cross": ("cross", "plus sign"),
+    "star": ("star",),
+}
+
+
+def _plural(noun: str) -> str:
+    return noun + ("es" if noun.endswith(("s", "x")) else "s")
+
+
+def _article(text: str) -> str:
+    return re.sub(r"\ba (?=[aeiou])", "an ", text)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\ban ", "a ", " ".join(text.lower().split()).rstrip("."))
+
+
+_ADJECTIVES = "[ {size}][ {fill}][ {color}]"
+
+ENGLISH = Language(
+    words={
+        "noun": _NOUNS,
+        "nouns": {shape: tuple(map(_plural, nouns)) for shape, nouns in _NOUNS.items()},
+        "color": {
+            "red": ("red",),
+            "orange": ("orange",),
+            "yellow": ("yellow",),
+            "green": ("green",),
+            "cyan": ("cyan", "turquoise"),
+            "blue": ("blue",),
+            "purple": ("purple", "violet"),
+            "pink": ("pink",),
+        },
+        "size": {"small": ("small", "little"), "large": ("large", "big")},
+        "fill": {
+            "solid": ("solid", "filled"),
+            "outline": ("outlined", "hollow"),
+            "striped": ("striped",),
+        },
+        "background": {
+            "white": ("white",),
+            "grey": ("grey", "gray"),
+            "black": ("black",),
+            "navy": ("navy",),
+        },
+        "place": {
+            "top left": ("in the top left", "in the upper left"),
+            "top": ("at the top",),
+            "top right": ("in the top right", "in the upper right"),
+            "left": ("on the left",),
+            "middle": ("in the middle", "in the centre", "in the center"),
+            "right": ("on the right",),
+            "bottom left": ("in the bottom left", "in the lower left"),
+            "bottom": ("at the bottom",),
+            "bottom right": ("in the bottom right", "in the lower right"),
+            "left half": ("in the left half",),
+            "right half": ("in the right half",),
+            "top half": ("in the top half", "in the upper half"),
+            "bottom half": ("in the bottom half", "in the lower half"),
+        },
+        "relation": {
+            "left of": ("left of", "to the left of"),
+            "right of": ("right of", "to the right of"),
+            "above": ("above", "over"),
+            "below": ("below", "under"),
+        },
+        "number": {2: ("two",), 3: ("three",), 4: ("four",), 5: ("five",)},
+        "attribute": {
+            "shape": ("shape",),
+            "color": ("colour", "color"),
+            "size": ("size",),
+            "fill": ("fill",),
+        },
+        "answer": {True: ("yes",), False: ("no",)},
+    },
+    templates={
+        "a": (
+            "something {color}",
+            "something {size}",
+            "something {fill}",
+            f"a{_ADJECTIVES} {{noun}}",
+        ),
+        "the": (f"the{_ADJECTIVES} {{noun}}",),
+        "none": (f"no{_ADJECTIVES} {{noun}}", f"no{_ADJECTIVES} {{nouns}}"),
+        "one": (f"exactly one{_ADJECTIVES} {{noun}}", f"only one{_ADJECTIVES} {{noun}}"),
+        "many": (
+            f"{{number}}{_ADJECTIVES} {{nouns}}",
+            f"exactly {{number}}{_ADJECTIVES} {{nouns}}",
+        ),
+        "kinds": ("[{size} ][{fill} ][{color} ]{nouns}",),
+        "bare": ("{a}",),
+        "at": ("{a} {place}",),
+        "relation": ("{a} {relation} {b}",),
+        "chain": ("{a} {relation} {b} and {second} {c}",),
+        "between": ("{a} between {b} and {c}",),
+        "row": ("{a} inside the row", "{a} inside a row"),
+        "background": ("{text} on a {background} background",),
+        "is there": ("is there {a}?",),
+        "how many": ("how many {kinds} are there?", "count the {kinds}."),
+        "which": ("what {attribute} is {the}?", "which {attribute} does {the} have?"),
+        "more": ("are there more {kinds} than {others}?",),
+        "same": ("do {the} and {other} have the same {attribute}?",),
+        "is it": ("is {the} {relation} {other}?",),
+    },
+    joiners=(" and ", ", ", ", and "),
+    spell=_article,
+    unspell=_plain,
+)
