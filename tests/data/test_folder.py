@@ -82,6 +82,17 @@ def test_bad_metadata_is_refused_by_its_line(tmp_path, bad, message):
         FolderSource("train", folder(tmp_path, [*rows(1), bad], pictures=False))
 
 
+def test_metadata_in_utf_8_whatever_the_line_separators(tmp_path):
+    text = "left\u2028right \x85 圆"
+    (tmp_path / "metadata.jsonl").write_bytes(
+        json.dumps({"file_name": "a.png", "text": text}, ensure_ascii=False).encode() + b"\r\n"
+    )
+    assert FolderSource("train", str(tmp_path), val=0.0, test=0.0).text(0) == text
+    (tmp_path / "metadata.jsonl").write_bytes(b'{"file_name": "\xff"}')
+    with pytest.raises(UserError, match=r"metadata\.jsonl: cannot be read as UTF-8"):
+        FolderSource("train", str(tmp_path))
+
+
 def test_bad_records_are_refused_by_name_when_read(tmp_path):
     bad = [
         {"file_name": "../../x.png", "text": "a"},

@@ -92,7 +92,8 @@ def test_every_epoch_has_every_record_in_another_order(opened):
 def test_a_function_of_the_seed(opened, threads):
     reference = take(opened(augment=AUGMENT), 8)
     assert equal(take(opened(augment=AUGMENT, threads=threads), 8), reference)
-    assert not equal(take(opened(augment=AUGMENT, seed=1), 8), reference)
+    for seed in (1, -1, 2**40 + 1):
+        assert not equal(take(opened(augment=AUGMENT, seed=seed), 8), reference)
 
 
 def test_augmentation_is_new_in_every_epoch(opened):
@@ -141,6 +142,17 @@ def test_restarts_exactly(opened, threads):
         assert resumed.get_state() == uninterrupted.get_state()
 
 
+@pytest.mark.parametrize("augment", [{}, AUGMENT, {"blur": {}}])
+def test_kept_records_are_the_same(opened, augment):
+    options = {"augment": augment, "on_error": "skip", "source": Numbers(bad={7})}
+    assert equal(take(opened(**options, cache=50), 20), take(opened(**options), 20))
+    source = Numbers()
+    iterator = opened(source=source, cache=50)
+    take(iterator, 5)
+    source.bad = range(50)  # nothing is read any more
+    take(iterator, 20)
+
+
 def test_errors_are_raised_by_name(opened):
     for threads in (0, 1):
         with pytest.raises(UserError, match=r"^7\.png: cannot be decoded \(data\.on_error=skip"):
@@ -187,6 +199,10 @@ def test_training_set_smaller_than_a_batch(opened):
         ({"augment": {"flpi": {}}}, r"data\.augment\.flpi: unknown name; did you mean 'flip'"),
         ({"augment": {"flip": {"side": "swap"}}}, r"data\.augment\.flip\.side: .*'sides'"),
         ({"augment": {"flip": {"sides": "no"}}}, r"data\.augment\.flip\.sides='no': expected"),
+        ({"augment": {"crop": {"area": (0.9, 0.5)}}}, r"data\.augment\.crop\.area=.*must rise"),
+        ({"augment": {"affine": {"zoom": (0, 1)}}}, r"data\.augment\.affine\.zoom=\(0, 1\)"),
+        ({"augment": {"color": {"hue": 0.7}}}, r"data\.augment\.color\.hue=\(0, 0\.7\)"),
+        ({"augment": {"blur": {"share": -1}}}, r"data\.augment\.blur\.share"),
         ({"threads": -1}, r"data\.threads=-1: must be at least 0"),
         ({"threads": 4, "prefetch": 2}, r"data\.prefetch=2: must be at least data\.threads=4"),
     ],

@@ -62,6 +62,7 @@ class DataConfig:
       augment: augmentation -> its options, e.g. `{"flip": {}, "blur": {"sigma": (0.5, 1.0)}}`;
         applied in the order of `AUGMENTATIONS`, in training only.
       on_error: whether an unreadable record ends the run or is skipped and counted.
+      cache: records kept in memory once read; helps if at least as many as the split has.
       threads: that read, draw and decode; 0 does all that in the training loop.
       prefetch: batches made ahead.
     """
@@ -71,11 +72,12 @@ class DataConfig:
     tokenizer: Mapping[str, Any] = field(default_factory=lambda: {"name": "bpe"})
     augment: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     on_error: Literal["raise", "skip"] = "raise"
+    cache: int = 0
     threads: int = 1
     prefetch: int = 8
 
     def __post_init__(self):
-        for key, least in (("size", 1), ("threads", 0), ("prefetch", 1)):
+        for key, least in (("size", 1), ("cache", 0), ("threads", 0), ("prefetch", 1)):
             if getattr(self, key) < least:
                 raise UserError(f"data.{key}={getattr(self, key)}: must be at least {least}")
         if self.prefetch < self.threads:

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from vismem.data import Example
 from vismem.data.images import resize
+from vismem.errors import UserError
 
 Range = tuple[float, float]
 
@@ -31,6 +32,12 @@ def mirror(text: str) -> str:
     return _SIDES.sub(lambda side: _MIRRORED[side[0]], text)
 
 
+def _check(key: str, values: Range, least: float, most: float = np.inf) -> None:
+    """Refuses values that do not rise within [least, most]."""
+    if not least <= values[0] <= values[1] <= most:
+        raise UserError(f"data.augment.{key}={values}: must rise within {least} .. {most}")
+
+
 @dataclass(frozen=True)
 class Crop:
     """A random part of the picture, scaled to `size` (as for Inception, Szegedy et al. 2015).
@@ -44,6 +51,10 @@ class Crop:
     size: int
     area: Range = (0.5, 1.0)
     ratio: Range = (3 / 4, 4 / 3)
+
+    def __post_init__(self):
+        _check("crop.area", self.area, 0.01, 1)
+        _check("crop.ratio", self.ratio, 0.01, 100)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         height, width = example["image"].shape[:2]
@@ -86,6 +97,11 @@ class Affine:
     shift: float = 0.0
     zoom: Range = (1.0, 1.0)
 
+    def __post_init__(self):
+        _check("affine.rotate", (0, self.rotate), 0, 180)
+        _check("affine.shift", (0, self.shift), 0, 1)
+        _check("affine.zoom", self.zoom, 0.01, 100)
+
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         image = example["image"]
         angle = np.deg2rad(rng.uniform(-self.rotate, self.rotate))
@@ -116,6 +132,10 @@ class Color:
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+
+    def __post_init__(self):
+        for key, most in (("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue", 0.5)):
+            _check(f"color.{key}", (0, getattr(self, key)), 0, most)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         image = example["image"]
@@ -151,6 +171,10 @@ class Blur:
 
     sigma: Range = (0.1, 1.0)
     share: float = 0.5
+
+    def __post_init__(self):
+        _check("blur.sigma", self.sigma, 0)
+        _check("blur.share", (0, self.share), 0, 1)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         if rng.random() >= self.share:

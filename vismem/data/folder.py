@@ -85,7 +85,11 @@ def _split(file_name: str, val: float, test: float) -> str:
 def _metadata(path: Path) -> Iterator[dict]:
     """The checked lines of a metadata.jsonl."""
     kinds = {"file_name": str, "text": str, "label": int}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:

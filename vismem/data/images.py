@@ -2,6 +2,7 @@
 
 import io
 import os
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -17,14 +18,17 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", "
 Color = tuple[int, int, int]
 
 
-def decode(data: bytes | np.ndarray, name: str, background: Color = (255, 255, 255)) -> np.ndarray:
+def decode(
+    data: bytes | BinaryIO | np.ndarray, name: str, background: Color = (255, 255, 255)
+) -> np.ndarray:
     """A picture as RGB.
 
     Palettes, grey, CMYK and 16 bits are converted, transparency is composited on `background`, the
     camera's orientation is applied, and of an animation the first frame is taken.
 
     Args:
-      data: an encoded file; or pixels, uint8 or uint16 [H, W] or [H, W, 1 | 3 | 4].
+      data: an encoded picture, as bytes or as an open file; or pixels, uint8 or uint16 [H, W] or
+        [H, W, 1 | 3 | 4].
       name: how error lines call the picture.
       background: RGB, 0..255.
 
@@ -38,7 +42,8 @@ def decode(data: bytes | np.ndarray, name: str, background: Color = (255, 255, 2
         if isinstance(data, np.ndarray):
             image = _from_pixels(data)
         else:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            file = io.BytesIO(data) if isinstance(data, bytes) else data
+            image = Image.open(file, formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
             raise UserError(
                 f"{name}: {image.width} x {image.height} pixels are more than the"
@@ -75,15 +80,14 @@ def _rgb(image: Image.Image, background: Color) -> np.ndarray:
 
 def read(root: str, file_name: str, background: Color = (255, 255, 255)) -> np.ndarray:
     """Decodes the file `file_name` of the folder `root`; it must lie inside, links followed."""
-    path = os.path.realpath(os.path.join(root, file_name))
-    if os.path.commonpath([path, os.path.realpath(root)]) != os.path.realpath(root):
-        raise UserError(f"{file_name}: leads out of the folder {root}; move the file into it")
     try:
+        path, root = os.path.realpath(os.path.join(root, file_name)), os.path.realpath(root)
+        if os.path.commonpath([path, root]) != root:
+            raise UserError(f"{file_name}: leads out of the folder {root}; move the file into it")
         with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    return decode(data, path, background)
+            return decode(file, path, background)
+    except (OSError, ValueError) as error:  # the latter for names that can be of no file
+        raise UserError(f"{file_name!r} in {root}: cannot be read ({error})") from error
 
 
 def resize(image: np.ndarray, size: int, box: tuple[float, float, float, float]) -> np.ndarray:

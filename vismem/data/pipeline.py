@@ -69,7 +69,7 @@ def batches(
       source: the records.
       tokenizer: for their texts.
       batch_size: examples a batch on this host.
-      seed: of the order and the augmentations, 0 to 2**32 - 1.
+      seed: of the order and the augmentations.
       train: forever, shuffled anew each epoch and augmented; else one pass in order, as far as it
         fills batches on all hosts.
       process_index, process_count: which host this is, of how many.
@@ -81,7 +81,7 @@ def batches(
         )
     # Grain orders indices and keeps the place; each batch is then read in one go, since grain's own
     # work on every record would cost more than reading it.
-    indices = grain.MapDataset.range(len(source)).seed(seed)
+    indices = grain.MapDataset.range(len(source)).seed(seed % 2**32)
     if train:
         indices = indices.shuffle().repeat()
     whole = indices.batch(batch_size, drop_remainder=True, batch_fn=list)
@@ -97,9 +97,11 @@ class _Reader:
     def __init__(
         self, config: DataConfig, source: Source, tokenizer: Tokenizer, seed: int, train: bool
     ):
+        augment = config.augment if train else {}
         self._source, self._tokenizer, self._seed = source, tokenizer, seed
-        self._on_error, self._random = config.on_error, train and bool(config.augment)
-        self._steps = _steps(config.augment if train else {}, config.size)
+        self._on_error, self._size = config.on_error, config.size
+        self._cropped, self._augmentations = "crop" in augment, _augmentations(augment, config.size)
+        self._read = functools.lru_cache(config.cache)(self._read_anew)
 
     def __call__(self, place: int, indices: Sequence[int]) -> Batch:
         """Batch number `place`, of all hosts' batches, from the records `indices`."""
@@ -114,13 +116,17 @@ class _Reader:
 
     def _example(self, position: int, index: int) -> Example:
         """A record at its `position` in the training, which decides how it is augmented."""
-        example = self._readable(index)
-        rng = None
-        if self._random:
-            rng = np.random.Generator(np.random.Philox(key=(self._seed, position)))
-        for step in self._steps:
-            example = step(example, rng)
+        example = self._read(index)
+        if self._augmentations:
+            rng = np.random.Generator(np.random.Philox(key=(self._seed % 2**32, position)))
+            for augmentation in self._augmentations:
+                example = augmentation(example, rng)
         return example
+
+    def _read_anew(self, index: int) -> Example:
+        """A readable record, of the pipeline's size unless a random crop will bring it to that."""
+        example = self._readable(index)
+        return example if self._cropped else example | {"image": fit(example["image"], self._size)}
 
     def _readable(self, index: int) -> Example:
         """Record `index`; if errors are to be skipped, the next one that can be read."""
@@ -134,21 +140,13 @@ class _Reader:
         raise UserError(f"data.source: none of its {count} records can be read")
 
 
-def _steps(augment: Mapping[str, Mapping], size: int) -> list[Callable]:
-    """What is done to an example, (example, rng) -> example; the first brings it to `size`."""
+def _augmentations(augment: Mapping[str, Mapping], size: int) -> list[Callable]:
+    """The augmentations of a config in their order: (example, rng) -> example."""
     for name in augment:
         if name not in AUGMENTATIONS:
             raise UserError(f"data.augment.{name}: unknown name; {nearest(name, AUGMENTATIONS)}")
-    steps = {
-        name: build(
-            AUGMENTATIONS, {**augment[name], "name": name}, f"data.augment.{name}", size=size
-        )
+    return [
+        build(AUGMENTATIONS, {**augment[name], "name": name}, f"data.augment.{name}", size=size)
         for name in AUGMENTATIONS
         if name in augment
-    }
-    middle = functools.partial(_middle, size=size)
-    return [steps.pop("crop", middle), *steps.values()]
-
-
-def _middle(example: Example, _: np.random.Generator | None, size: int) -> Example:
-    return {**example, "image": fit(example["image"], size)}
+    ]
