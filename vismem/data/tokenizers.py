@@ -201,7 +201,7 @@ def _write(folder: str | os.PathLike, kind: str, length: int) -> None:
     (Path(folder) / FILE).write_text(json.dumps({"kind": kind, "length": length}) + "\n")
 
 
-def make(choice: Mapping[str, Any], source: Source, most: int = 20_000) -> Tokenizer:
+def make(choice: Mapping[str, Any], source: Source, most: int = 10_000) -> Tokenizer:
     """The tokenizer a config chooses; one that learns does so from texts of `source`.
 
     Args:

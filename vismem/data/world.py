@@ -31,17 +31,21 @@ class WorldSource:
     ):
         if examples < 1:
             raise UserError(f"data.source.examples={examples}: must be at least 1")
-        self.world = worlds.world(preset)
-        self._split, self._size, self._examples = split, size, examples
+        self._world, self._split = worlds.world(preset), split
+        self._size, self._examples = size, examples
         self._options = {"lang": lang, "style": style, "count": count}
+        self.text(0)  # what is wrong with the options shows here, not in a thread of the loader
 
     def __len__(self) -> int:
         return self._examples
 
     def __getitem__(self, index: int) -> Example:
-        example = self.claimed(index)
+        example = self._example(index)
         return {"image": example.image(self._size), "text": example.text, "index": index}
 
-    def claimed(self, index: int):
-        """The world's own example behind a record, with its scene and claim."""
-        return self.world.example(self._split, index, **self._options)
+    def text(self, index: int) -> str:
+        """The text of a record, without drawing its picture."""
+        return self._example(index).text
+
+    def _example(self, index: int) -> worlds.Example:
+        return self._world.example(self._split, index, **self._options)
