@@ -1,11 +1,13 @@
+import collections
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from vismem.errors import UserError
 from vismem.worlds.render import render
-from vismem.worlds.scene import BACKGROUNDS, PRESETS, Scene, sample_scene
+from vismem.worlds.scene import BACKGROUNDS, PRESETS, Scene, lined_up, sample_scene
 
 
 def scenes(preset, count, n, seed=0):
@@ -55,3 +57,30 @@ def test_only_the_pairs_asked_for_are_drawn():
 def test_too_many_things_are_refused():
     with pytest.raises(UserError, match="scene of 9 things"):
         sample_scene(np.random.default_rng(0), PRESETS["tiny"], 9)
+
+
+def test_things_lined_up_lie_in_a_line_inside_the_picture_and_apart():
+    rng, lines = np.random.default_rng(0), collections.Counter()
+    for i in range(600):
+        scene = sample_scene(rng, PRESETS["default"], 3 + i % 2)
+        lined = lined_up(rng, scene, 0.05)
+        assert [replace(t, x=0, y=0) for t in lined.things] == [
+            replace(t, x=0, y=0) for t in scene.things
+        ]
+        if lined == scene:
+            lines["too wide"] += 1
+            continue
+        places = np.array([(t.x, t.y) for t in lined.things])
+        spread = np.ptp(places, axis=0)
+        across = int(spread.argmin())
+        assert spread[across] <= 1 / 16 + 1e-9
+        assert (np.diff(places[:, 1 - across]) > 0.05).all()
+        lines["row" if across else "column"] += 1
+        image = render(lined, 128).astype(int) - BACKGROUNDS[lined.background]
+        assert not image[[0, -1]].any()
+        assert not image[:, [0, -1]].any()
+        alone = [render(Scene((t,), lined.background), 128) for t in lined.things]
+        touched = sum((a != BACKGROUNDS[lined.background]).any(-1).astype(int) for a in alone)
+        assert touched.max() == 1
+    assert min(lines.values()) > 50
+    assert len(lines) == 3

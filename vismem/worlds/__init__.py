@@ -1,7 +1,7 @@
 """The embedded world: scenes, pictures of them, texts with claims about them, and an oracle.
 
 world = worlds.world("tiny")
-example = world.example("train", 0)   # .scene, .text, .claim, .image(32), .near_miss()
+example = world.example("train", 0)   # .scene, .text, .claim, .image(32), .questions()
 example.claim.holds(worlds.oracle.read(example.image(32)))
 """
 

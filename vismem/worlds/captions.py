@@ -59,7 +59,7 @@ def _anything(scene: Scene, preset: Preset, chance: Random) -> Claim:
         return kind_of(thing, [a for a in attributes if chance.random() < share])
 
     # Mostly about certain things; sometimes only counting.
-    counts = chance.random() < (0.1 if len(scene.things) == 1 else 0.25)
+    counts = chance.random() < (0.05 if len(scene.things) == 1 else 0.15)
     number = 0 if counts else chance.randint(1, len(scene.things))
     things = chance.sample(scene.things, number)
     clauses: list[Clause] = []
@@ -69,7 +69,7 @@ def _anything(scene: Scene, preset: Preset, chance: Random) -> Claim:
         row = Related("inside the row", (i,))
         if chance.random() < 0.5 and row.holds(things, scene, MARGIN):
             tied = [row]
-        elif chance.random() < share / 2:
+        elif chance.random() < share:
             tied = _relations(things, i, scene, chance) or [_somewhere(things[i], i, chance)]
         i = max(map(_last, tied), default=i) + 1
         clauses += tied
@@ -78,7 +78,7 @@ def _anything(scene: Scene, preset: Preset, chance: Random) -> Claim:
         number = sum(map(kind.matches, scene.things))
         if number <= MOST_COUNTED:
             clauses.append(Count(kind, number))
-    if chance.random() < 0.2:
+    if chance.random() < 0.15:
         attribute = chance.choice(attributes)
         clauses.append(Count(Kind(**{attribute: chance.choice(values(preset, attribute))}), 0))
     if len(preset.backgrounds) > 1 and chance.random() < share / 2:
@@ -86,17 +86,24 @@ def _anything(scene: Scene, preset: Preset, chance: Random) -> Claim:
     return Claim(tuple(map(some_of, things)), tuple(clauses))
 
 
-def _relations(things: Sequence[Thing], i: int, scene: Scene, chance: Random) -> list[Clause]:
-    """Clauses for one sentence that relates thing i to the next one or two, if there are such."""
+def _relations(things: list[Thing], i: int, scene: Scene, chance: Random) -> list[Clause]:
+    """Clauses for one sentence that relates thing i to the next one or two, if there are such.
+
+    Of three things that lie in a line the middle one is put first in `things`.
+    """
     left = len(things) - i
-    options = []
-    if left >= 2:
-        options.append([_direction(things, i, i + 1)])
-    if left >= 3:
-        options.append([*options[0], _direction(things, i, i + 2)])
-        options.append([Related("between", (i, i + 1, i + 2))])
-    true = [o for o in options if all(c.holds(things, scene, MARGIN) for c in o)]
-    return chance.choice(true) if true else []
+    if left < 2:
+        return []
+    if left > 2 and chance.random() < 0.5:
+        between = Related("between", (i, i + 1, i + 2))
+        for _ in range(3):
+            if between.holds(things, scene, MARGIN):
+                return [between]
+            things[i : i + 3] = *things[i + 1 : i + 3], things[i]
+    clauses: list[Clause] = [_direction(things, i, i + 1)]
+    if left > 2 and chance.random() < 0.5:
+        clauses.append(_direction(things, i, i + 2))
+    return clauses if all(c.holds(things, scene, MARGIN) for c in clauses) else []
 
 
 def _direction(things: Sequence[Thing], i: int, j: int) -> Related:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -163,6 +163,31 @@ def sample_scene(
             things.append(thing)
         else:
             return Scene(tuple(things), _choose(preset.backgrounds, draws[0][0]))
+
+
+def lined_up(rng: np.random.Generator, scene: Scene, gap: float) -> Scene:
+    """The scene with its things in a row or a column, `gap` apart; as it was if they are too wide.
+
+    Centres are within 1/32 of the picture of a straight line.
+    """
+    column = rng.random() < 0.5
+    ends = []  # how far each thing reaches back and forth along the line, and to its sides
+    for thing in scene.things:
+        left, up, right, down, _ = (SIZES[thing.size] * reach for reach in _REACH[thing.shape])
+        ends.append((up, down, left, right) if column else (left, right, up, down))
+    before, after, *sides = np.array(ends).T
+    space = 1 - 2 * _EDGE - (before + after).sum() - gap * (len(ends) - 1)
+    low, high = _EDGE + sides[0].max(), 1 - _EDGE - sides[1].max()
+    if space < 0:
+        return scene
+    # Each thing follows the ones before it, and a share of the space that is left over.
+    shares = np.sort(rng.random(len(ends))) * space
+    along = _EDGE + shares + np.cumsum(before + after + gap) - after - gap
+    across = rng.uniform(low, high) + rng.uniform(-1, 1, len(ends)) / 32
+    across = np.clip(across, low, high)
+    places = zip(*((across, along) if column else (along, across)))
+    things = (replace(t, x=float(x), y=float(y)) for t, (x, y) in zip(scene.things, places))
+    return replace(scene, things=tuple(things))
 
 
 def _choose(options: Sequence, share: float):

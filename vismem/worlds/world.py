@@ -20,10 +20,12 @@ from vismem.worlds.chinese import CHINESE
 from vismem.worlds.claims import Claim
 from vismem.worlds.english import ENGLISH
 from vismem.worlds.language import Language
+from vismem.worlds.questions import Question, questions
 from vismem.worlds.render import render
-from vismem.worlds.scene import PRESETS, Preset, Scene, sample_scene
+from vismem.worlds.scene import PRESETS, Preset, Scene, lined_up, sample_scene
 
 LANGUAGES: dict[str, Language] = {"en": ENGLISH, "zh": CHINESE}
+_LINED_UP = 0.4  # share of scenes of three and more things that are put in a line, if they fit
 SPLITS = ("train", "val", "test", "compositional", "length")
 STYLES = ("fixed", "vague", "any")
 
@@ -66,6 +68,15 @@ class Example:
         chance = Random(f"near miss {self._seed} {index}")
         claim = captions.near_miss(self.claim, self.scene, self._preset, chance)
         return Caption(LANGUAGES[self.lang].express(claim, Random(self._seed)), claim)
+
+    def questions(self, index: int = 0) -> list[Question]:
+        """Questions about the scene in the caption's language, at most one of every sort.
+
+        Args:
+          index: 0, 1, ...: which set of questions.
+        """
+        chance = Random(f"questions {self._seed} {index}")
+        return questions(self.scene, self._preset, LANGUAGES[self.lang], chance)
 
 
 class World:
@@ -133,6 +144,8 @@ class World:
         pairs = self.preset.pairs if split == "compositional" else self._seen
         while True:
             scene = sample_scene(rng, self.preset, count, pairs)
+            if count > 2 and rng.random() < _LINED_UP:
+                scene = lined_up(rng, scene, self.preset.gap)
             if split == "length":
                 return scene
             if split == "compositional":
