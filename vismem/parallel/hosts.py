@@ -30,6 +30,6 @@ def global_shapes(batch: Mapping[str, np.ndarray]) -> dict[str, jax.ShapeDtypeSt
 
 
 def put(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """This host's rows of a batch, [b, ...] each, as global arrays [B, ...] sharded over the mesh."""
+    """This host's rows of a batch, [b, ...] each, as arrays [B, ...] sharded over the mesh."""
     sharding = rules.batch_sharding(mesh)
     return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}

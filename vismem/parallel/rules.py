@@ -1,4 +1,4 @@
-"""Sharding is data: a table from the logical axes that parameters are boxed with to axes of the mesh."""
+"""Sharding is data: a table from the logical axes of parameters to axes of the mesh."""
 
 import math
 from typing import Any
@@ -20,8 +20,8 @@ RULES: dict[str, tuple[str, ...]] = {
 def spec(axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
     """The mesh axes of an array with logical `axes` and `shape`.
 
-    A dimension that its mesh axes do not divide is replicated, and so is one whose mesh axes an earlier
-    dimension has taken.
+    A dimension that its mesh axes do not divide is replicated, and so is one whose mesh axes an
+    earlier dimension has taken.
     """
     taken: set[str] = set()
     parts = []
@@ -38,8 +38,8 @@ def shardings(abstract: Any, mesh: Mesh) -> Any:
     """Shardings of a tree of parameters: the tree's structure once it is unboxed.
 
     Args:
-      abstract: `jax.eval_shape` of an initialiser; leaves boxed by `nn.with_logical_partitioning` are
-        sharded by the rules, others replicated.
+      abstract: `jax.eval_shape` of an initialiser; leaves boxed by `nn.with_logical_partitioning`
+        are sharded by the rules, others replicated.
     """
 
     def one(leaf: Any) -> NamedSharding:

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: state, place in the data, and what they belong to. Only this module knows orbax."""
+"""Checkpoints of a run: state, place in the data, about the run. Only this module knows orbax."""
 
 import errno
 import logging
@@ -27,8 +27,8 @@ class CheckpointConfig:
     Attributes:
       every: steps between saves; the last step is always saved.
       keep: how many of the latest to keep.
-      best: an evaluator's number, e.g. "val/loss". A checkpoint is also saved whenever it is measured,
-        and the one where it was best is kept beside the latest. "" for none.
+      best: an evaluator's number, e.g. "val/loss". A checkpoint is also saved whenever it is
+        measured, and the one where it was best is kept beside the latest. "" for none.
       best_mode: whether the least or the greatest of it is best.
     """
 

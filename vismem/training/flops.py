@@ -1,4 +1,4 @@
-"""Work and speed: the FLOPs a function's matrix products take, and the most this machine does a second."""
+"""Work and speed: FLOPs of a function's matrix products, and what this machine does a second."""
 
 import math
 import time
@@ -17,8 +17,8 @@ from vismem.objectives.base import Batch, Objective, Params
 def matmul_flops(function: Callable[..., Any], *arguments: Any) -> int:
     """FLOPs of the matrix products and convolutions of `function(*arguments)`.
 
-    XLA's own count takes the body of a scan once; here it counts as often as it runs. Of branches the
-    dearest counts, and loops of unknown length count nothing.
+    XLA's own count takes the body of a scan once; here it counts as often as it runs. Of branches
+    the dearest counts, and loops of unknown length count nothing.
 
     Args:
       *arguments: arrays or `jax.ShapeDtypeStruct`s; nothing is computed.

@@ -1,4 +1,4 @@
-"""What a run writes down: metrics.jsonl, timings.jsonl, TensorBoard events, figures, and a progress bar."""
+"""What a run writes down and shows: metrics, timings, TensorBoard events, figures, progress."""
 
 import contextlib
 import json
@@ -13,20 +13,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tensorboardX import SummaryWriter
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
+SPEED_OVER = 2.0  # seconds that a speed is measured over
 
 
 class RunLog:
     """The log of a run; use as a context.
 
-    metrics.jsonl depends on the config alone: a run that was killed and resumed writes the same lines
-    as one that was not. What differs from run to run, the speed, is in timings.jsonl.
+    metrics.jsonl depends on the config alone: a run that was killed and resumed writes the same
+    lines as one that was not. What differs from run to run, the speed, is in timings.jsonl.
 
     Args:
       folder: of the run.
       step: it begins at. steps: it ends at.
-      lines: of metrics.jsonl that belong to `step`; later ones, of a run that was cut off, are dropped.
+      lines: of metrics.jsonl to keep; those after them, of a run that was cut off, are dropped.
       batch_size: images a step.
-      peak_steps: steps a second at which matrix products alone would take all of the machine's peak.
+      peak_steps: steps a second at which the model's products would take all of the machine's peak.
     """
 
     def __init__(
@@ -36,10 +37,11 @@ class RunLog:
         self.batch_size, self.peak_steps = batch_size, peak_steps
         self.path = folder / "metrics.jsonl"
         self.lines = keep_lines(self.path, lines)
-        self.seconds = 0.0  # spent in training steps since the log was opened
-        self._mark = (time.perf_counter(), step)
-        self._begun, self._printed = self._mark, self._mark[0]
-        self._speed = ""
+        self._opened = self._printed = time.perf_counter()
+        self._first = step
+        # Since when speed is measured, and from which step; the first is mostly compilation.
+        self._mark: tuple[float, int] | None = None
+        self._speed: dict[str, float] = {}
         self.console = Console(highlight=False)
         self._progress = Progress(
             TextColumn("step"),
@@ -68,21 +70,34 @@ class RunLog:
     def training(self, step: int, metrics: Mapping[str, float], every: int) -> None:
         """Shows a training step, and writes down one in `every`, the first and the last."""
         now, write = time.perf_counter(), step % every == 0 or step in (1, self.steps)
-        state = f"loss {metrics['loss']:.4g}"
-        self._progress.update(self._task, completed=step, state=f"{state}  {self._speed}")
-        if self._speed == "":  # the first step of all was mostly compilation
-            self._mark, self._speed = (now, step), " "
-        elif write or now - self._mark[0] > 2:
-            self._measure(now, step)
+        if self._mark is None:
+            self._mark = (now, step)
+        elif now - self._mark[0] > SPEED_OVER or step == self.steps:
+            rate = (step - self._mark[1]) / (now - self._mark[0])
+            self._mark = (now, step)
+            self._speed = {
+                "images_per_second": rate * self.batch_size,
+                "peak_share": rate / self.peak_steps,
+            }
+        shown = f"loss {metrics['loss']:.4g}"
+        if self._speed:
+            images, share = self._speed.values()
+            shown += f"  {images:,.0f} images/s  {share:.0%} of matmul peak"
+        self._progress.update(self._task, completed=step, state=shown)
         if write:
             self._write(step, metrics)
+            line = {"step": step, "seconds": now - self._opened, **self._speed}
+            self._timings.write(json.dumps(line) + "\n")
+            self._timings.flush()
+            for name, value in self._speed.items():
+                self._events.add_scalar(f"speed/{name}", value, step)
         if not self.console.is_terminal and (
-            now - self._printed >= PLAIN_EVERY or step == self.steps
+            now - self._printed > PLAIN_EVERY or step == self.steps
         ):
             self._printed = now
-            self.console.print(
-                f"step {step}/{self.steps}  {state}  {self._speed}{self._left(step)}"
-            )
+            left = (now - self._opened) / (step - self._first) * (self.steps - step)
+            time_left = f"{left // 60:.0f}:{left % 60:02.0f} left"
+            self.console.print(f"step {step}/{self.steps}  {shown}  {time_left}")
 
     def evaluation(self, step: int, results: Mapping[str, float | Image.Image]) -> dict[str, float]:
         """Writes down what an evaluator found, figures as pictures; returns the numbers."""
@@ -102,30 +117,9 @@ class RunLog:
         """What happens inside does not count as training in images a second."""
         start = time.perf_counter()
         yield
-        time_, step = self._mark
-        self._mark = (time_ + time.perf_counter() - start, step)
-
-    def _measure(self, now: float, step: int) -> None:
-        elapsed, done = now - self._mark[0], step - self._mark[1]
-        if done <= 0 or elapsed <= 0:
-            return
-        rate = done / elapsed
-        values = {"images_per_second": rate * self.batch_size, "peak_share": rate / self.peak_steps}
-        self._speed = (
-            f"{values['images_per_second']:,.0f} images/s  "
-            f"{values['peak_share']:.0%} of matmul peak"
-        )
-        self._mark = (now, step)
-        line = {"step": step, "seconds": now - self._begun[0], **values}
-        self._timings.write(json.dumps(line) + "\n")
-        self._timings.flush()
-        for name, value in values.items():
-            self._events.add_scalar(f"speed/{name}", value, step)
-
-    def _left(self, step: int) -> str:
-        done = step - self._begun[1]
-        seconds = (time.perf_counter() - self._begun[0]) / max(done, 1) * (self.steps - step)
-        return f"  {seconds // 60:.0f}:{seconds % 60:02.0f} left"
+        if self._mark is not None:
+            marked, step = self._mark
+            self._mark = (marked + time.perf_counter() - start, step)
 
     def _write(self, step: int, values: Mapping[str, float]) -> None:
         self._metrics.write(json.dumps({"step": step, **values}) + "\n")

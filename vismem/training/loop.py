@@ -58,7 +58,7 @@ def train(config: RunConfig, folder: Path) -> dict[str, Any]:
     beginning = batches.get_state()
     shapes = hosts.global_shapes(next(batches))
 
-    # --- state: initial, or the newest checkpoint's -------------------------------------------------
+    # --- state: initial, or the newest checkpoint's -----------------------------------------------
 
     layout = Layout(objective, config.optimizer, shapes, mesh, steps)
     checkpoints = Checkpoints(folder, config.checkpoint)
@@ -72,18 +72,16 @@ def train(config: RunConfig, folder: Path) -> dict[str, Any]:
     step = about["step"]
     measured = about["measured"]  # at this step: evaluator -> its numbers
 
-    # --- update step --------------------------------------------------------------------------------
+    # --- update step ------------------------------------------------------------------------------
 
     train_step = compiled(
         make_train_step(objective, layout.optimizer, config.ema, config.optimizer.accumulate),
         layout.shardings,
         mesh,
     )
-    peak_steps = machine_peak(mesh) / max(
-        train_flops(objective, layout.shapes["params"], shapes), 1
-    )
+    peak_steps = machine_peak(mesh) / train_flops(objective, layout.shapes["params"], shapes)
 
-    # --- the loop -----------------------------------------------------------------------------------
+    # --- the loop ---------------------------------------------------------------------------------
 
     log = RunLog(folder, step, steps, about["lines"], config.batch_size, peak_steps)
     before = about["seconds"]
@@ -96,20 +94,17 @@ def train(config: RunConfig, folder: Path) -> dict[str, Any]:
     with contextlib.closing(batches), checkpoints, log, Signals() as signals:
         while True:
             # Evaluated before saved, so that a checkpoint knows whether it is the best.
-            for label, choice in config.evaluators.items():
-                every = choice.get("every", 0)
-                if label not in measured and (
-                    step >= steps or (step and every and step % every == 0)
-                ):
+            for label, (every, evaluator) in evaluators.items():
+                if label not in measured and (step >= steps or is_due(every, step)):
                     settle()
                     with log.paused():
-                        results = signals.run(evaluators[label].run, state)
+                        results = signals.run(evaluator.run, state)
                         if results is not None:
                             measured[label] = log.evaluation(step, results)
             numbers = {name: x for found in measured.values() for name, x in found.items()}
             stop = signals.received is not None or step >= steps
             best = numbers.get(config.checkpoint.best)
-            if step and (stop or best is not None or step % config.checkpoint.every == 0):
+            if step and (stop or best is not None or is_due(config.checkpoint.every, step)):
                 settle()  # what is saved is known to be finite, and the log complete up to here
                 about = {
                     "step": step,
@@ -127,6 +122,8 @@ def train(config: RunConfig, folder: Path) -> dict[str, Any]:
                 break
             state, metrics = train_step(state, hosts.put(next(batches), mesh))
             step, measured = step + 1, {}
+            if config.data.on_error == "skip":
+                metrics["skipped"] = batches.skipped
             late.append((step, metrics))
             # Metrics are fetched a step late: the device never waits for the log.
             settle(keep=1)
@@ -143,6 +140,11 @@ def train(config: RunConfig, folder: Path) -> dict[str, Any]:
         parameters=layout.parameters(),
         metrics=numbers,
     )
+
+
+def is_due(every: int, step: int) -> bool:
+    """Whether what happens each `every` steps (never, if 0) happens after `step` of them."""
+    return step > 0 and every > 0 and step % every == 0
 
 
 def total_steps(config: RunConfig, examples: int) -> int:
@@ -164,7 +166,7 @@ def fetch(
             good = checkpoints.steps()
             last = checkpoints.path(good[-1]) if good else "none, it was too early"
             raise UserError(
-                f"step {step}: {name} is {value}; last good checkpoint: {last}; "
-                "lower optimizer.lr or optimizer.clip, and run the same command again"
+                f"step {step}: {name} is {value}; last good checkpoint: {last}; train anew with a "
+                "lower optimizer.lr or optimizer.clip"
             )
     return step, values

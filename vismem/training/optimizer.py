@@ -26,8 +26,8 @@ class OptimizerConfig:
     Attributes:
       name: "sgd" has momentum b1; "muon" orthogonalises kernels and leaves the rest to adam.
       lr: peak learning rate.
-      schedule: its course after the warmup: held, down to zero by a cosine or a line, down with the
-        inverse root of the step, or held and let down linearly over the last `cooldown` of the steps.
+      schedule: its course after the warmup: held, down to zero by a cosine or a line, down with
+        the inverse root of the step, or held and let down by a line over the last `cooldown`.
       warmup: steps of linear warmup, or their share of all steps if below 1.
       cooldown: share of all steps, for "warmup-stable-decay".
       weight_decay: decoupled, times the learning rate.
@@ -35,7 +35,7 @@ class OptimizerConfig:
       clip: largest global norm of a player's gradient; 0 for no limit.
       accumulate: microbatches that a step's gradient is the mean of.
       freeze: rules; a frozen parameter has no gradient and no optimizer state.
-      decay: rules with factors of the weight decay. What none names decays if it has two axes or more.
+      decay: rules with factors of the weight decay. What none names decays if it has two axes.
       lr_factors: rules with factors of the learning rate; 1 for what none names.
     """
 

@@ -63,23 +63,32 @@ def make_objective(config: RunConfig, tokenizer: Tokenizer) -> Objective:
 
 def make_evaluators(
     config: RunConfig, objective: Objective, tokenizer: Tokenizer, mesh: Mesh, folder: Path
-) -> dict[str, Evaluator]:
-    """Label -> evaluator."""
-    return {
-        label: registry.build(
-            EVALUATORS,
-            {option: value for option, value in choice.items() if option != "every"},
-            f"evaluators.{label}",
-            objective=objective,
-            artist=Artist(objective, tokenizer, config.drawing),
-            tokenizer=tokenizer,
-            mesh=mesh,
-            data=config.data,
-            seed=config.seed,
-            folder=folder,
+) -> dict[str, tuple[int, Evaluator]]:
+    """Label -> steps between two evaluations (0: only at the end), and the evaluator."""
+    artist = Artist(objective, tokenizer, config.drawing)  # shared: it compiles what it draws with
+    evaluators = {}
+    for label, choice in config.evaluators.items():
+        options = dict(choice)
+        every = options.pop("every", 0)
+        registry.check_type(every, int, f"evaluators.{label}.every")
+        if every < 0:
+            raise UserError(f"evaluators.{label}.every={every}: must not be negative")
+        evaluators[label] = (
+            every,
+            registry.build(
+                EVALUATORS,
+                options,
+                f"evaluators.{label}",
+                objective=objective,
+                artist=artist,
+                tokenizer=tokenizer,
+                mesh=mesh,
+                data=config.data,
+                seed=config.seed,
+                folder=folder,
+            ),
         )
-        for label, choice in config.evaluators.items()
-    }
+    return evaluators
 
 
 def restore(config: RunConfig, folder: Path) -> tuple[Objective, Tokenizer, Mesh, State]:
@@ -102,7 +111,7 @@ def evaluate(config: RunConfig, folder: Path) -> dict[str, float]:
     """All numbers of all evaluators on the newest checkpoint: the table that training ends with."""
     objective, tokenizer, mesh, state = restore(config, folder)
     numbers: dict[str, Any] = {}
-    for evaluator in make_evaluators(config, objective, tokenizer, mesh, folder).values():
+    for _, evaluator in make_evaluators(config, objective, tokenizer, mesh, folder).values():
         results = evaluator.run(state)
         numbers |= {n: float(v) for n, v in results.items() if isinstance(v, (int, float))}
     return numbers

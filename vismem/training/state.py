@@ -1,7 +1,7 @@
 """The train state, made in its shards: a model larger than one host never exists in one place.
 
-A state is a dict: `params` and `ema` {player: tree}, `opt` {player: optimizer state}, `step` int32, the
-number of updates made, and `key`, the data of the run's random key.
+A state is a dict: `params` and `ema` {player: tree}, `opt` {player: optimizer state}, `step` int32,
+the number of updates made, and `key`, the data of the run's random key.
 """
 
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ class Layout:
             player: transform.init(self.optimizer.split(player, params[player])[0])
             for player, transform in self.optimizer.players.items()
         }
-        # The average starts as a copy: the step donates its state, and no buffer may be donated twice.
+        # The average starts as a copy: the step donates its state, and no buffer twice.
         ema = jax.tree.map(jnp.copy, params)
         step = jnp.zeros((), jnp.int32)
         return {"params": params, "opt": opt, "ema": ema, "step": step, "key": key_data}

@@ -24,8 +24,8 @@ def make_train_step(
     """The update, to be jitted.
 
     Args:
-      ema: decay of the average of the parameters; it ramps up as min(ema, (1 + step) / (10 + step)),
-        so that the first random parameters are soon forgotten.
+      ema: decay of the average of the parameters; it ramps up as min(ema, (1 + step) / (10 + step))
+        so that the random initial parameters are soon forgotten.
       accumulate: microbatches whose mean gradient makes one update.
 
     Returns:
@@ -97,7 +97,7 @@ def mean_gradient(
         return gradient(trained, batch, key)
 
     def microbatches(x: jax.Array) -> jax.Array:
-        # Every microbatch takes rows from all over the batch: so each device finds its rows at home.
+        # A microbatch takes rows from all over the batch: so each device finds its rows at home.
         return x.reshape(len(x) // accumulate, accumulate, *x.shape[1:]).swapaxes(0, 1)
 
     def add(total: Any, now: tuple[Batch, jax.Array]) -> tuple[Any, None]:
@@ -112,7 +112,7 @@ def mean_gradient(
 
 
 def compiled(train_step: TrainStep, shardings: Any, mesh: Mesh) -> Any:
-    """`train_step` jitted for states with `shardings`, which it consumes: their memory is reused."""
+    """`train_step` jitted for states with `shardings`, which it consumes: memory is reused."""
     return jax.jit(
         train_step,
         in_shardings=(shardings, rules.batch_sharding(mesh)),
