@@ -135,6 +135,15 @@ def test_comparisons():
     assert Claim((), (Not(small_blue),)).holds(things)
 
 
+def test_in_doubt_neither_a_claim_nor_its_denial_is_clear():
+    above = Claim((RED, Kind(color="blue")), (Related("above", (0, 1)),))
+    denial = Claim((), (Not(above),))
+    for difference, clear in ((0.05, 0), (0.3, 1), (-0.3, 1)):
+        things = scene(thing(), thing(color="blue", y=0.5 + difference))
+        assert above.holds(things) != denial.holds(things)
+        assert above.holds(things, MARGIN) + denial.holds(things, MARGIN) == clear
+
+
 def test_nothing_else():
     claim = Claim((RED,), (NothingElse(),))
     assert claim.holds(scene(thing()))

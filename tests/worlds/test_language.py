@@ -97,6 +97,8 @@ def test_readers_may_write_a_little_differently():
     usual = world.parse("a large red circle above a small blue square")
     assert world.parse("A big  red disc over a little blue box.") == usual
     assert world.parse("一个大的红色圆圈在一个小的蓝色方块的上面。", "zh") == usual
+    # What there is may come after where it is.
+    assert world.parse("一个小的蓝色正方形的上方有一个大的红色圆形", "zh") == usual
 
 
 @pytest.mark.parametrize("text", ["", "a dog", "a red", "a red circle above", "two red circle or"])

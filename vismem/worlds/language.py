@@ -18,7 +18,7 @@ All others are questions (questions.py).
 import functools
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 from vismem.errors import UserError
@@ -57,8 +57,8 @@ class Language:
         words: Mapping[str, Mapping[object, Sequence[str]]],
         templates: Mapping[str, Sequence[str]],
         joiners: tuple[str, str, str],
-        spell=str,
-        unspell=str,
+        spell: Callable[[str], str] = str,
+        unspell: Callable[[str], str] = str,
     ):
         self.words, self.templates, self.joiners = words, templates, joiners
         self._spell, self._unspell = spell, unspell
@@ -66,7 +66,7 @@ class Language:
             slot: {word: value for value, several in table.items() for word in several}
             for slot, table in words.items()
         }
-        self._options = functools.cache(self._options)
+        self._fitting = functools.cache(self._fitting)
 
     def word(self, slot: str, value: object, chance: Random) -> str:
         table = self.words[slot]
@@ -85,7 +85,7 @@ class Language:
           chance: picks among synonyms; the same for the same sequence of random numbers.
           number: of things, for "many".
         """
-        form = _pick(self._options(template, tuple(v is not None for v in kind)), chance)
+        form = _pick(self._fitting(template, tuple(v is not None for v in kind)), chance)
         slots = {
             slot: self.word(slot, value, chance)
             for slot, value in zip(ATTRIBUTES[1:], kind[1:])
@@ -99,7 +99,7 @@ class Language:
             slots["number"] = self.word("number", number, chance)
         return form.format(**slots)
 
-    def _options(self, template: str, known: tuple[bool, ...]) -> list[str]:
+    def _fitting(self, template: str, known: tuple[bool, ...]) -> list[str]:
         """The templates of a name that can say what is known of a kind, and need no more."""
         known = {a for a, there in zip(ATTRIBUTES, known) if there}
         fits = []
