@@ -79,7 +79,8 @@ def train(config: RunConfig, folder: Path) -> dict[str, Any]:
         layout.shardings,
         mesh,
     )
-    peak_steps = machine_peak(mesh) / train_flops(objective, layout.shapes["params"], shapes)
+    flops = train_flops(objective, layout.shapes["params"], shapes)
+    peak_steps = machine_peak(mesh) / max(flops, 1)
 
     # --- the loop ---------------------------------------------------------------------------------
 

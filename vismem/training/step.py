@@ -50,7 +50,7 @@ def make_train_step(
             )
             updates, opt[player] = optimizer.players[player].update(gradient, opt[player], trained)
             params[player] = optimizer.join(player, optax.apply_updates(trained, updates), frozen)
-            found["grad_norm"] = optax.global_norm(gradient)
+            found["grad_norm"] = optax.tree.norm(gradient)
             metrics["loss"] += found.pop("loss") if len(objective.players) == 1 else found["loss"]
             prefix = f"{player}/" if len(objective.players) > 1 else ""
             metrics |= {prefix + name: value for name, value in found.items()}

@@ -1,0 +1,128 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from vismem.errors import UserError
+from vismem.training.optimizer import OptimizerConfig, make_optimizer, make_schedule, match, names
+
+PARAMS = {
+    "painter": {
+        "block": {"kernel": jnp.ones((4, 4)), "bias": jnp.ones(4)},
+        "head": {"kernel": 2 * jnp.ones((4, 2))},
+    }
+}
+
+
+def update(config, gradient=0.0, steps=100):
+    """The change of each parameter in a first step with a constant gradient."""
+    optimizer = make_optimizer(config, PARAMS, steps)
+    trained, _ = optimizer.split("painter", PARAMS["painter"])
+    transform = optimizer.players["painter"]
+    gradients = jax.tree.map(lambda p: jnp.full_like(p, gradient), trained)
+    return transform.update(gradients, transform.init(trained), trained)[0]
+
+
+def constant(**options):
+    return OptimizerConfig(lr=0.1, schedule="constant", warmup=0, clip=0, **options)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lion", "adafactor", "muon"])
+def test_every_optimizer_goes_downhill(name):
+    optimizer = make_optimizer(constant(name=name), PARAMS, 50)
+    transform, params = optimizer.players["painter"], names(PARAMS)
+    opt = transform.init(params)
+    target = jax.tree.map(lambda p: p * 0.5, params)
+
+    def loss(params):
+        return sum(jnp.square(params[n] - target[n]).sum() for n in params)
+
+    first = loss(params)
+    for _ in range(50):
+        updates, opt = transform.update(jax.grad(loss)(params), opt, params)
+        params = optax.apply_updates(params, updates)
+    assert loss(params) < 0.2 * first
+
+
+def test_adamw_is_optax_adamw():
+    ours = update(constant(weight_decay=0.3, decay=((".", 1.0),)), gradient=0.7)
+    reference = optax.adamw(0.1, b1=0.9, b2=0.95, weight_decay=0.3)
+    params = names(PARAMS)
+    gradients = jax.tree.map(lambda p: jnp.full_like(p, 0.7), params)
+    expected = reference.update(gradients, reference.init(params), params)[0]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), ours, expected)
+
+
+def test_decay_falls_on_matrices_unless_a_rule_says_otherwise():
+    plain = update(constant(weight_decay=1.0))
+    assert plain["painter/block/bias"][0] == 0
+    assert plain["painter/block/kernel"][0, 0] == pytest.approx(-0.1)
+    ruled = update(constant(weight_decay=1.0, decay=(("bias", 0.5), ("block", 0.0))))
+    assert ruled["painter/block/bias"][0] == pytest.approx(-0.05)  # the first match wins
+    assert ruled["painter/block/kernel"][0, 0] == 0
+    assert ruled["painter/head/kernel"][0, 0] == pytest.approx(-0.2)
+
+
+def test_learning_rate_factors():
+    changes = update(constant(name="sgd", lr_factors=(("head", 0.1),)), gradient=1.0)
+    assert changes["painter/head/kernel"][0, 0] == pytest.approx(-0.01)
+    assert changes["painter/block/kernel"][0, 0] == pytest.approx(-0.1)
+
+
+def test_clipping_bounds_the_global_norm():
+    config = OptimizerConfig(name="sgd", lr=1.0, schedule="constant", warmup=0, clip=0.5)
+    assert optax.tree.norm(update(config, gradient=3.0)) == pytest.approx(0.5, rel=1e-5)
+
+
+def test_frozen_parameters_have_no_state():
+    optimizer = make_optimizer(constant(freeze=(("block/", True),)), PARAMS, 10)
+    trained, frozen = optimizer.split("painter", PARAMS["painter"])
+    assert set(trained) == {"painter/head/kernel"}
+    sizes = [x.size for x in jax.tree.leaves(optimizer.players["painter"].init(trained))]
+    assert sorted(sizes) == [1, 1, 8, 8]  # two counts and two moments of the head
+    joined = optimizer.join("painter", trained, frozen)
+    assert jax.tree.structure(joined) == jax.tree.structure(PARAMS["painter"])
+
+
+def test_the_first_rule_that_matches_decides():
+    rules = (("head", 1), ("kernel$", 2))
+    assert match(rules, names(PARAMS), "x", lambda name: 0) == {
+        "painter/block/kernel": 2,
+        "painter/block/bias": 0,
+        "painter/head/kernel": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"freeze": (("blok", True),)}, "optimizer.freeze: 'blok' matches no parameter"),
+        ({"decay": (("(", 0.0),)}, "optimizer.decay: .* not a regular expression"),
+        ({"freeze": (("painter", True),)}, "freezes every parameter"),
+    ],
+)
+def test_bad_rules(options, said):
+    with pytest.raises(UserError, match=said):
+        make_optimizer(constant(**options), PARAMS, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "expected"),
+    [
+        ("constant", 1000, 1.0),
+        ("cosine", 550, 0.5),
+        ("cosine", 1000, 0.0),
+        ("linear", 775, 0.25),
+        ("rsqrt", 400, 0.5),
+        ("warmup-stable-decay", 800, 1.0),
+        ("warmup-stable-decay", 900, 0.5),
+    ],
+)
+@pytest.mark.parametrize("warmup", [100, 0.1])  # steps, and their share
+def test_schedules(name, step, expected, warmup):
+    schedule = make_schedule(OptimizerConfig(lr=2.0, schedule=name, warmup=warmup), 1000)
+    assert schedule(step) == pytest.approx(2 * expected, abs=1e-6)
+    rising = [float(schedule(s)) for s in range(101)]
+    assert rising[0] == pytest.approx(2 / 101)
+    assert rising == sorted(rising)

@@ -1,0 +1,166 @@
+"""Runs that are cut off, in processes of their own."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TOY = Path(__file__).with_name("toy.py")
+# Long enough that a signal finds it training.
+LONG = ("steps=2000", "checkpoint.every=20", "optimizer.schedule=constant")
+
+
+def start(folder, *settings, **options):
+    return subprocess.Popen(
+        [sys.executable, str(TOY), str(folder), *settings],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def finish(folder, *settings, **options):
+    process = start(folder, *settings, **options)
+    output, errors = process.communicate(timeout=300)
+    return process.returncode, output, errors
+
+
+def metrics(folder):
+    return (folder / "metrics.jsonl").read_text()
+
+
+def wait_for(path, process, seconds=120):
+    for _ in range(seconds * 20):
+        if path.exists():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise TimeoutError(path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    code, _, errors = finish(folder)
+    assert code == 0, errors
+    return folder
+
+
+def test_a_killed_run_resumes_to_the_last_bit(tmp_path, whole):
+    settings = ("steps=400", "checkpoint.every=20", "evaluators.norm.every=30")
+    assert finish(tmp_path / "whole", *settings)[0] == 0
+    process = start(tmp_path / "cut", *settings)
+    wait_for(tmp_path / "cut" / "checkpoints" / "40", process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "cut" / "summary.json").exists()
+    assert finish(tmp_path / "cut", *settings)[0] == 0
+    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
+    summary = json.loads((tmp_path / "cut" / "summary.json").read_text())
+    other = json.loads((tmp_path / "whole" / "summary.json").read_text())
+    assert summary["metrics"] == other["metrics"]
+
+
+def test_a_finished_run_stays_as_it_is(tmp_path, whole):
+    shutil.copytree(whole, tmp_path / "run")
+    assert finish(tmp_path / "run")[0] == 0
+    assert metrics(tmp_path / "run") == metrics(whole)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 42), (signal.SIGINT, 130)])
+def test_signals_save_first(tmp_path, number, code):
+    process = start(tmp_path, *LONG, "checkpoint.every=1000000")
+    wait_for(tmp_path / "metrics.jsonl", process)
+    while not metrics(tmp_path):
+        time.sleep(0.05)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "saved; the same command again goes on from here" in output
+    [saved] = (tmp_path / "checkpoints").iterdir()
+    lines = metrics(tmp_path).splitlines()
+    assert json.loads(lines[-1])["step"] == int(saved.name)
+    # It goes on from there.
+    code, _, errors = finish(tmp_path, f"steps={int(saved.name) + 3}", *LONG[1:])
+    assert code == 0, errors
+    assert metrics(tmp_path).splitlines()[: len(lines)] == lines
+
+
+def damage_by_truncation(step):
+    for path in step.rglob("*"):
+        if path.is_file():
+            os.truncate(path, path.stat().st_size // 2)
+
+
+def damage_the_arrays(step):
+    for path in (step / "state").rglob("d/*"):
+        os.truncate(path, path.stat().st_size // 2)
+
+
+def damage_the_position(step):
+    (step / "data" / "metadata").write_text("{")
+
+
+def damage_by_removal(step):
+    shutil.rmtree(step / "state")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [damage_by_truncation, damage_the_arrays, damage_the_position, damage_by_removal],
+)
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, whole, damage):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    damage(folder / "checkpoints" / "12")
+    code, _, errors = finish(folder)
+    assert code == 0, errors
+    assert f"{folder}/checkpoints/12: damaged or half-written, passed over" in errors
+    assert metrics(folder) == metrics(whole)
+    assert (folder / "checkpoints" / "12" / "state").is_dir()  # made again
+
+
+def test_what_a_save_left_half_done_is_ignored(tmp_path, whole):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    newest = folder / "checkpoints" / "12"
+    newest.rename(newest.with_name("12.orbax-checkpoint-tmp-7"))
+    code, _, errors = finish(folder)
+    assert code == 0, errors
+    assert metrics(folder) == metrics(whole)
+
+
+def test_no_checkpoint_can_be_read(tmp_path, whole):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    for step in (10, 12):
+        damage_by_truncation(folder / "checkpoints" / str(step))
+    code, _, errors = finish(folder)
+    assert code == 1
+    assert "none of its checkpoints can be read" in errors
+    assert metrics(folder) == metrics(whole)  # nothing was begun anew over it
+
+
+def test_a_full_disk_is_one_line(tmp_path, whole):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+
+    def limit():  # of a file's size: what writes more fails, as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, 8_000))
+
+    code, _, errors = finish(folder, "steps=20", preexec_fn=limit)
+    assert code == 1
+    [line] = [x for x in errors.splitlines() if x.startswith("toy: ")]
+    assert "the disk is full" in line
+    assert f"{folder}/checkpoints/12" in line
+    assert "Traceback" not in errors
+    assert finish(folder, "steps=20")[0] == 0
