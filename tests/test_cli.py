@@ -1,7 +1,12 @@
-"""A user's mistakes on the command line: one line on stderr, exit code 2, no traceback."""
+"""The commands; and a user's mistakes: one line on stderr, exit code 2, no traceback."""
 
+import json
+
+import numpy as np
 import pytest
+from PIL import Image
 
+import vismem
 from vismem import cli
 
 EXPERIMENT = """
@@ -60,6 +65,7 @@ def fails(capsys):
         ("objective.name=flw", "objective.name: unknown name 'flw'; did you mean 'flow'?"),
         ("objective.unrol=3", "objective.unrol: unknown key; did you mean 'unroll'?"),
         ("text.name=transfomer", "text.name: unknown name"),
+        ("evaluators.grid=3", "evaluators={'grid': 3}: expected"),
         ("mesh.data=7", "mesh"),
         ("mesh.fsdp=3", "mesh"),
         ("steps=none", "set exactly one of steps, examples, epochs"),
@@ -100,3 +106,45 @@ def test_commands_and_arguments_that_do_not_exist(tmp_path, fails):
     assert "--guidence" in fails("draw", str(tmp_path), "a circle", "--guidence", "2")
     assert "--steps" in fails("draw", str(tmp_path), "a circle", "--steps", "many")
     assert "not a kind of picture" in fails("draw", str(tmp_path), "a circle", "--out", "out.txt")
+
+
+def rows(text):
+    """The rows of a table in what was printed."""
+    return [line.strip("│").replace("│", " ").split() for line in text.splitlines() if "│" in line]
+
+
+@pytest.mark.slow
+def test_train_evaluate_and_draw(experiment, tmp_path, capsys, fails):
+    folder, out = tmp_path / "run", tmp_path / "out.png"
+    claims = "'claims': {'name': 'claims', 'count': 4, 'sets': ('test',)}"
+    evaluators = f"{{{claims}, 'val': {{'name': 'loss'}}}}"
+    train = ["train", experiment, "--workdir", str(folder), f"--config.evaluators={evaluators}"]
+    train += ["--config.drawing.steps=3", "--config.text.width=16", "--config.text.layers=1"]
+
+    assert cli.main(train) == 0
+    table = rows(capsys.readouterr().out)
+    assert [row[0] for row in table] == ["exact_claim", "object_f1", "rsim", "loss"]
+    metrics = json.loads((folder / "summary.json").read_text())["metrics"]
+    assert {"test/exact_claim", "test/object_f1", "test/rsim"} <= metrics.keys()
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert all("step" in line for line in lines)
+    assert (folder / "figures" / "loss.png").exists()
+
+    # The same command finds nothing left to do, `evaluate` measures again: the same numbers.
+    for again in (train, ["evaluate", str(folder)]):
+        assert cli.main(again) == 0
+        assert rows(capsys.readouterr().out) == table
+    assert "optimizer.lr" in fails(*train, "--config.optimizer.lr=1")
+
+    # The picture is the artist's for the seed; the strip shows more of it.
+    draw = ["draw", str(folder), "a red circle", "--seed", "3", "--out", str(out)]
+    assert cli.main(draw) == 0
+    drawn = vismem.load(folder).draw(["a red circle"], seed=3).images[0]
+    sheet = np.asarray(Image.open(out))
+    assert any(
+        (sheet[y : y + 128 : 4, x : x + 128 : 4][:32, :32] == drawn).all()
+        for y in range(sheet.shape[0] - 127)
+        for x in range(sheet.shape[1] - 127)
+    )
+    assert cli.main([*draw, "--steps-strip"]) == 0
+    assert Image.open(out).width > sheet.shape[1]

@@ -74,6 +74,8 @@ def test_a_bad_choice_is_one_line(choice, line):
         (((("a", 1.0),)), tuple[tuple[str, float], ...], True),
         ((("a", "b"),), tuple[tuple[str, float], ...], False),
         ({"a": 1}, Mapping[str, int], True),
+        ({"a": 1}, Mapping[str, Mapping], False),
+        ({"a": {}}, Mapping[str, Mapping[str, int]], True),
         (5, Mapping, False),
     ],
 )

@@ -130,8 +130,11 @@ def draw(options: argparse.Namespace) -> None:
         sheet = sheets.strip(drawing, options.texts)
     else:
         sheet = sheets.grid(drawing.images, options.texts)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(options.out)
+    try:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(options.out)
+    except OSError as error:
+        raise UserError(f"--out {options.out}: cannot be written: {error.strerror}") from None
     print(options.out)
 
 

@@ -1,6 +1,6 @@
 """Components chosen by name: a table per room maps a name to `module:Class`, imported on first use.
 
-Adding an encoder, objective, solver, source or evaluator is one new file and one line in such a table.
+Adding an encoder, objective, solver, source or evaluator is one new file and one line in a table.
 """
 
 import dataclasses
@@ -45,8 +45,8 @@ def build(table: Mapping[str, str], choice: Mapping[str, Any], key: str, **given
       table: name -> "module:attribute".
       choice: `{"name": ..., **options}`, the component's part of the config.
       key: the config key of `choice`, for error lines.
-      **given: arguments the caller supplies; a parameter the component does not declare is left out,
-        so that a component asks for what it needs by name.
+      **given: arguments the caller supplies; what the component does not declare is left out: it
+        asks for what it needs by name.
     """
     options = {k: v for k, v in choice.items() if k != "name"}
     if "name" not in choice:
@@ -103,5 +103,6 @@ def _fits(value: Any, annotation: Any) -> bool:
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if kind is Mapping or issubclass(kind, Mapping):
-        return isinstance(value, Mapping)
+        inner = arguments[1] if arguments else Any
+        return isinstance(value, Mapping) and all(_fits(v, inner) for v in value.values())
     return isinstance(value, kind)

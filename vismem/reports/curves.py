@@ -66,6 +66,11 @@ def draw(panels: dict[str, dict[str, Curve]]) -> Figure:
             marker = "o" if len(steps) <= 30 else ""  # a lone point would not show as a line
             axes.plot(steps, values, marker=marker, markersize=3, linewidth=1.2, label=label)
         axes.set(title=title, xlabel="step")
+        numbers = [v for _, values in curves.values() for v in values]
+        if title == "loss" and min(numbers) > 0:
+            axes.set_yscale("log")
+        elif all(0 <= v <= 1 for v in numbers):  # shares: the same scale in every run
+            axes.set_ylim(-0.02, 1.02)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
