@@ -1,6 +1,7 @@
 """The commands; and a user's mistakes: one line on stderr, exit code 2, no traceback."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 import vismem
 from vismem import cli
+from vismem.errors import UserError
 
 EXPERIMENT = """
 from ml_collections import ConfigDict
@@ -148,3 +150,25 @@ def test_train_evaluate_and_draw(experiment, tmp_path, capsys, fails):
     )
     assert cli.main([*draw, "--steps-strip"]) == 0
     assert Image.open(out).width > sheet.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("spec", "folder"),
+    [
+        ("quick.py", "runs/quick"),
+        ("quick.py:memory=off", "runs/quick-memory=off"),
+        ("quick.py:a,b/../c", "runs/quick-a-b-..-c"),
+    ],
+)
+def test_a_run_is_named_after_its_file_and_argument(tmp_path, monkeypatch, spec, folder):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quick.py").write_text(EXPERIMENT)
+    trained = []
+
+    def train(run, path):
+        trained.append(path)
+        raise UserError("enough is known")
+
+    monkeypatch.setattr("vismem.training.loop.train", train)
+    cli.main(["train", spec])
+    assert trained == [Path(folder)]

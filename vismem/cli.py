@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import re
 import sys
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     sub.add_argument("file", metavar="FILE[:ARGUMENT]", help="e.g. experiments/quickstart.py")
     sub.add_argument(
-        "--workdir", metavar="FOLDER", help="the run's folder; default runs/<file name>"
+        "--workdir", metavar="FOLDER", help="the run's folder; default runs/FILE[-ARGUMENT]"
     )
     sub.epilog = "--config.KEY=VALUE sets a key of the config, e.g. --config.optimizer.lr=3e-4"
 
@@ -84,7 +85,9 @@ def train(options: argparse.Namespace) -> None:
     from vismem import config
 
     settings = config.override(config.load(options.file), options.settings)
-    folder = Path(options.workdir or Path("runs") / Path(options.file.partition(":")[0]).stem)
+    file, _, argument = options.file.partition(":")
+    name = re.sub(r"[^\w.=-]+", "-", f"{Path(file).stem}-{argument}".strip("-"))
+    folder = Path(options.workdir or f"runs/{name}")
     run = config.run_config(settings)
 
     from vismem.reports import curves, table
