@@ -34,5 +34,5 @@ def test_a_batch_that_does_not_divide():
     check_batch(48, mesh, accumulate=3)
     with pytest.raises(UserError, match=r"batch_size=20: .* multiple of 8 .*; 16 or 24 would fit"):
         check_batch(20, mesh)
-    with pytest.raises(UserError, match="multiple of 24 .*; 24 would fit"):
+    with pytest.raises(UserError, match=r"multiple of 24 .*; 24 would fit"):
         check_batch(16, mesh, accumulate=3)

@@ -1,13 +1,14 @@
 """Checkpoints of a run: state, place in the data, about the run. Only this module knows orbax."""
 
-import errno
 import logging
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
@@ -15,9 +16,11 @@ from vismem.errors import UserError
 from vismem.training.state import State
 
 FOLDER = "checkpoints"
-FULL = re.compile("|".join(("No space left", "Disk quota", "File too large", "ENOSPC", "EDQUOT")))
+FULL = re.compile("No space left|Disk quota|File too large")  # as the system words it
 
 log = logging.getLogger(__name__)
+# Orbax logs what it also raises, with the traceback, and warns of what is meant to be.
+logging.getLogger("absl").addFilter(lambda record: "/orbax/" not in record.pathname)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Checkpoints:
     def __init__(self, folder: Path, config: CheckpointConfig, read_only: bool = False):
         self.folder, self.read_only = Path(folder).resolve() / FOLDER, read_only
         best = policies.BestN(
-            get_metric_fn=lambda metrics: metrics["best"],
+            get_metric_fn=best_of,
             reverse=config.best_mode == "min",  # the last of the order is kept
             n=1,
             keep_checkpoints_without_metrics=False,
@@ -62,6 +65,7 @@ class Checkpoints:
         latest = policies.LatestN(config.keep)
         self._options = ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy([latest, best]),
+            best_fn=best_of,  # without it the metrics are not written
             cleanup_tmp_directories=not read_only,
             create=not read_only,
             read_only=read_only,
@@ -76,8 +80,12 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._manager.close()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            self._manager.close()
+        except Exception as failure:  # of the last save; what broke off the run comes first
+            if error is None:
+                raise self._failure(failure) from failure
 
     def steps(self) -> list[int]:
         """Steps of the checkpoints that are there, oldest first."""
@@ -103,6 +111,8 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
+        if shutil.disk_usage(self.folder).free < sum(x.nbytes for x in jax.tree.leaves(state)):
+            raise self._full()  # before orbax's threads find out, each with a traceback
         try:
             self._manager.save(
                 step,
@@ -125,9 +135,9 @@ class Checkpoints:
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> Exception:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if not full and not FULL.search(str(error)):
-            return error
+        return self._full() if FULL.search(str(error)) else error
+
+    def _full(self) -> UserError:
         done = sorted(int(p.name) for p in self.folder.iterdir() if p.name.isdigit())
         kept = f"the newest that is whole is {self.path(done[-1])}" if done else "there is none yet"
         return UserError(
@@ -185,6 +195,11 @@ class Checkpoints:
                 "restore them, or train anew in another --workdir"
             )
         return None
+
+
+def best_of(metrics: Mapping[str, float]) -> float:
+    """What checkpoints are ranked by."""
+    return metrics["best"]
 
 
 def damaged(path: Path, error: Exception) -> str:

@@ -6,11 +6,16 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TextIO
 
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
+
+from vismem.errors import UserError
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 SPEED_OVER = 2.0  # seconds that a speed is measured over
@@ -56,7 +61,7 @@ class RunLog:
         self._task = self._progress.add_task("", total=steps, completed=step, state="compiling")
         self._metrics = self.path.open("a")
         self._timings = (folder / "timings.jsonl").open("a")
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._events = Events(folder / "tensorboard", step)
 
     def __enter__(self) -> "RunLog":
         self._progress.start()
@@ -65,7 +70,8 @@ class RunLog:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
         for file in (self._metrics, self._timings, self._events):
-            file.close()
+            with contextlib.suppress(OSError):  # what could not be written was said already
+                file.close()
 
     def training(self, step: int, metrics: Mapping[str, float], every: int) -> None:
         """Shows a training step, and writes down one in `every`, the first and the last."""
@@ -87,10 +93,8 @@ class RunLog:
         if write:
             self._write(step, metrics)
             line = {"step": step, "seconds": now - self._opened, **self._speed}
-            self._timings.write(json.dumps(line) + "\n")
-            self._timings.flush()
-            for name, value in self._speed.items():
-                self._events.add_scalar(f"speed/{name}", value, step)
+            append(self._timings, line)
+            self._events.add(step, {f"speed/{name}": x for name, x in self._speed.items()})
         if not self.console.is_terminal and (
             now - self._printed > PLAIN_EVERY or step == self.steps
         ):
@@ -122,11 +126,52 @@ class RunLog:
             self._mark = (marked + time.perf_counter() - start, step)
 
     def _write(self, step: int, values: Mapping[str, float]) -> None:
-        self._metrics.write(json.dumps({"step": step, **values}) + "\n")
-        self._metrics.flush()
+        append(self._metrics, {"step": step, **values})
         self.lines += 1
+        self._events.add(step, values)
+
+
+class Events:
+    """Scalars for TensorBoard; events after `step` of a run that was cut off are void.
+
+    Not tensorboardX's SummaryWriter: its thread dies on a full disk, and who feeds it waits.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        folder.mkdir(exist_ok=True)
+        self._writer = EventsWriter(str(folder / "events"), filename_suffix=f".{step}")
+        self._write(Event(session_log=SessionLog(status=SessionLog.START), step=step + 1))
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
-            self._events.add_scalar(name, value, step)
+            self._write(Event(summary=scalar(name, value), step=step))
+
+    def _write(self, event: Event) -> None:
+        event.wall_time = time.time()
+        with on_full_disk():
+            self._writer.write_event(event)
+            self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def append(file: TextIO, values: Mapping[str, float]) -> None:
+    """Adds a line of JSON, at once."""
+    with on_full_disk():
+        file.write(json.dumps(values) + "\n")
+        file.flush()
+
+
+@contextlib.contextmanager
+def on_full_disk() -> Iterator[None]:
+    """One line, if what is written inside cannot be."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"log not written ({error.strerror}); make room and run the same command again"
+        ) from error
 
 
 def keep_lines(path: Path, count: int) -> int:
