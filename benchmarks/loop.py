@@ -1,0 +1,100 @@
+"""What the training loop costs beside the bare jitted step, and the share of the matmul peak.
+
+    python benchmarks/loop.py [experiments/quickstart.py] [--blocks 12] [--config.KEY=VALUE ...]
+
+The loop and the bare step run in turns in one process, a block of steps each, so that what else
+the machine does falls on both; the ratio is the median over the blocks. The bare step gets one batch
+that is on the device already; everything else (data, transfers, metrics, log) is the loop's.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vismem import config as configs
+from vismem.evaluation import EVALUATORS
+from vismem.parallel import hosts
+from vismem.training import loop
+from vismem.training.flops import machine_peak, train_flops
+from vismem.training.state import Layout
+from vismem.training.step import compiled, make_train_step
+
+
+class BareStep:
+    """An evaluator that times as many bare steps as the loop made since the evaluation before."""
+
+    blocks: list[tuple[float, float]]  # seconds of the loop's steps and of as many bare ones
+    settings: configs.RunConfig
+    steps: int
+
+    def __init__(self, *, objective, mesh, tokenizer):
+        config, size = self.settings, self.settings.data.size
+        rng, rows = np.random.default_rng(0), hosts.share(config.batch_size)
+        batch = {
+            "image": rng.integers(0, 256, (rows, size, size, 3), np.uint8),
+            "tokens": rng.integers(
+                0, tokenizer.vocab_size, (rows, tokenizer.length), dtype=np.int32
+            ),
+        }
+        shapes = hosts.global_shapes(batch)
+        layout = Layout(objective, config.optimizer, shapes, mesh, steps=1000)
+        step = make_train_step(objective, layout.optimizer, config.ema, config.optimizer.accumulate)
+        self.step = compiled(step, layout.shardings, mesh)
+        self.batch = hosts.put(batch, mesh)
+        type(self).flops = train_flops(objective, layout.shapes["params"], shapes)
+        type(self).peak = machine_peak(mesh)
+        self.since = None
+
+    def run(self, state):
+        of_loop = time.perf_counter() - self.since if self.since else None
+        state, metrics = self.step(jax.tree.map(jnp.copy, state), self.batch)  # compiled, the first
+        jax.block_until_ready(metrics)
+        begun = time.perf_counter()
+        for _ in range(self.steps):
+            state, metrics = self.step(state, self.batch)
+        jax.block_until_ready(metrics)
+        bare = time.perf_counter() - begun
+        if of_loop is not None:
+            self.blocks.append((of_loop, bare))
+        self.since = time.perf_counter()
+        return {}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", nargs="?", default="experiments/quickstart.py")
+    parser.add_argument("--blocks", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=50, help="of a block")
+    options, settings = parser.parse_known_args()
+
+    file = configs.override(configs.load(options.file), settings)
+    steps = (options.blocks + 1) * options.steps  # the first block is mostly compilation
+    file.evaluators = {"bare": {"name": "bare", "every": options.steps}}
+    configs.override(file, [f"--config.steps={steps}", "--config.checkpoint.every=1000000"])
+    EVALUATORS["bare"] = f"{__name__}:BareStep"
+    BareStep.settings, BareStep.steps, BareStep.blocks = configs.run_config(file), options.steps, []
+    with tempfile.TemporaryDirectory() as folder:
+        loop.train(BareStep.settings, Path(folder))
+
+    ratios = [of_loop / bare for of_loop, bare in BareStep.blocks]
+    seconds = [bare / options.steps for _, bare in BareStep.blocks]
+    shares = [
+        BareStep.flops / BareStep.peak / s for s in (statistics.median(seconds), min(seconds))
+    ]
+    print(
+        f"step         {1e3 * statistics.median(seconds):.1f} ms, best {1e3 * min(seconds):.1f} ms"
+    )
+    print(
+        f"matmul peak  {BareStep.peak / 1e9:.0f} GFLOP/s, used {shares[0]:.0%}, best {shares[1]:.0%}"
+    )
+    print(f"loop / step  {statistics.median(ratios):.3f}, {min(ratios):.3f} to {max(ratios):.3f}")
+
+
+if __name__ == "__main__":
+    main()
