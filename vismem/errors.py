@@ -1,4 +1,4 @@
-"""The one exception for what a user can put right: the command line prints it as one line, exit code 2."""
+"""The one exception for what a user can put right: one line on the command line, exit code 2."""
 
 
 class UserError(Exception):

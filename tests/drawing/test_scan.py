@@ -1,4 +1,4 @@
-"""Drawing: solvers against a flow with a known solution, guidance's branches, the scan, the artist."""
+"""Solvers against a flow with a known solution, guidance, the scan over steps, the artist."""
 
 from types import SimpleNamespace
 
@@ -20,8 +20,8 @@ from vismem.registry import resolve
 class Gaussian:
     """The flow of pictures ~ N(0, spread^2), whose best estimate and whose solution are known.
 
-    E[picture | X_t] = t spread^2 X_t / v(t) with v(t) = t^2 spread^2 + (1 - t)^2 the variance of X_t;
-    the flow maps noise to picture as X_1 = spread * X_0.
+    E[picture | X_t] = t spread^2 X_t / v(t), with v(t) = t^2 spread^2 + (1 - t)^2 the variance of
+    X_t; the flow maps noise to picture as X_1 = spread * X_0.
     """
 
     spread = 0.3

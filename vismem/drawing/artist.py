@@ -32,6 +32,13 @@ class DrawConfig:
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     memory_guidance: float = 0.0
 
+    def __post_init__(self):
+        if self.steps < 1:
+            raise UserError(f"drawing.steps={self.steps}: must be at least 1")
+        if self.solver not in SOLVERS:
+            hint = registry.nearest(self.solver, SOLVERS)
+            raise UserError(f"drawing.solver={self.solver!r}: unknown name; {hint}")
+
 
 @dataclass(frozen=True)
 class Drawing:

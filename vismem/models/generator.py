@@ -27,6 +27,15 @@ class PainterConfig:
     patch: int = 8
     dtype: Literal["float32", "bfloat16"] = "float32"
 
+    def __post_init__(self):
+        for key in ("layers", "heads", "patch"):
+            if getattr(self, key) < 1:
+                raise UserError(f"painter.{key}={getattr(self, key)}: must be at least 1")
+        if self.width < 4 or self.width % 4 or self.width % self.heads:
+            raise UserError(
+                f"painter.width={self.width}: must be a multiple of 4 and of painter.heads"
+            )
+
 
 @dataclass(frozen=True)
 class MemoryConfig:
@@ -35,6 +44,12 @@ class MemoryConfig:
     enabled: bool = True
     slots: int = 8
     update: Literal["gated", "gru", "residual"] = "gated"
+
+    def __post_init__(self):
+        if self.slots < 1:
+            raise UserError(
+                f"memory.slots={self.slots}: must be at least 1; memory.enabled=False for none"
+            )
 
 
 @dataclass(frozen=True)
@@ -96,10 +111,6 @@ class Generator(nn.Module):
     def setup(self) -> None:
         p = self.painter
         check_patch(p.patch, self.size)
-        if p.width % 4 or p.width % p.heads:
-            raise UserError(
-                f"painter.width={p.width}: must be a multiple of 4 and of painter.heads"
-            )
         dtype = jnp.dtype(p.dtype)
         given = {"width": p.width, "patch": p.patch, "dtype": dtype}
         self.text_encoder = registry.build(

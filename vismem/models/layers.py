@@ -16,6 +16,11 @@ import numpy as np
 Array = jax.Array
 Initializer = Callable[..., Array]
 KERNEL = nn.initializers.xavier_uniform()
+# Of positions against what patches say (STEM): a patch must know where it is before it looks about.
+# With both near one, patches decide on their own and a thing comes out as scattered pieces: after
+# 750 steps of 16 one-thing captions, 23% of drawings had one piece; with these, 83%.
+POSITION_SCALE = 2.0
+STEM = nn.initializers.variance_scaling(0.09, "fan_in", "normal")
 
 
 class Dense(nn.Module):
@@ -168,16 +173,11 @@ def sincos(positions: np.ndarray, width: int, longest: float = 10_000.0) -> np.n
 
 
 def sincos_2d(height: int, wide: int, width: int) -> np.ndarray:
-    """Fixed positions of a grid's cells in row order: float32 [height * wide, width], width % 4 ==
-    0.
-
-    Fixed, because learned ones that start small let patches decide on their own before they know
-    where they are: in a trial one drawing in twenty had one connected shape, against 99 in a
-    hundred.
-    """
+    """Fixed positions of a grid in row order: float32 [height * wide, width], width % 4 == 0."""
     rows, columns = np.meshgrid(np.arange(height), np.arange(wide), indexing="ij")
-    parts = [sincos(rows, width // 2), sincos(columns, width // 2)]
-    return np.concatenate(parts, axis=-1).reshape(height * wide, width)
+    longest = 2.0 * max(height, wide)  # So that every feature tells neighbours apart.
+    parts = [sincos(rows, width // 2, longest), sincos(columns, width // 2, longest)]
+    return POSITION_SCALE * np.concatenate(parts, axis=-1).reshape(height * wide, width)
 
 
 def time_features(time: Array, width: int) -> Array:

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from vismem.errors import UserError
 from vismem.models.layers import Array, Block, Embed, LayerNorm, sincos
 
 
@@ -23,6 +24,8 @@ class TextTransformer(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: Array) -> tuple[Array, Array]:
+        if self.width % self.heads or self.width % 2:
+            raise UserError(f"text.width={self.width}: must be even and a multiple of text.heads")
         mask = tokens > 0
         x = Embed(self.vocab_size, self.width, stddev=1.0, dtype=self.dtype, name="embed")(tokens)
         x = x + sincos(np.arange(tokens.shape[1]), self.width).astype(self.dtype)

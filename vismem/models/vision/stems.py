@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from einops import rearrange
 
 from vismem.errors import UserError
-from vismem.models.layers import Array, Dense
+from vismem.models.layers import STEM, Array, Dense
 
 
 def to_patches(image: Array, patch: int) -> Array:
@@ -37,7 +37,9 @@ class PatchStem(nn.Module):
     @nn.compact
     def __call__(self, image: Array) -> Array:
         patches = to_patches(image, self.patch)
-        return Dense(self.width, (None, "embed"), dtype=self.dtype, name="embed")(patches)
+        return Dense(self.width, (None, "embed"), kernel_init=STEM, dtype=self.dtype, name="embed")(
+            patches
+        )
 
 
 class ConvStem(nn.Module):

@@ -1,0 +1,55 @@
+"""The memory generator learns to draw captions of the tiny world, on two CPU cores.
+
+    vismem train experiments/quickstart.py
+    vismem train experiments/quickstart.py:memory=off     # the ablation: no memory, no strategy
+
+What to expect is in experiments/RESULTS.md.
+"""
+
+from ml_collections import ConfigDict
+
+from vismem.errors import UserError
+
+
+def get_config(argument: str = "") -> ConfigDict:
+    """The config; `argument` is "" or "memory=off"."""
+    if argument not in ("", "memory=off"):
+        raise UserError(f"quickstart.py:{argument}: the argument is nothing or memory=off")
+    config = ConfigDict()
+    config.seed = 0
+    config.batch_size = 32
+    config.steps = 2_400
+
+    config.data = {
+        "source": {"name": "world", "preset": "tiny", "lang": "en", "style": "fixed"},
+        "size": 32,
+        "tokenizer": {"name": "bpe", "vocab_size": 512, "length": 24},
+    }
+    config.text = {"name": "transformer", "width": 128, "layers": 2, "heads": 4}
+    config.vision = {"name": "patches"}
+    config.fusion = {"name": "attention"}
+    config.painter = {"width": 128, "layers": 4, "heads": 4, "patch": 8}
+    config.memory = {"enabled": argument != "memory=off", "slots": 8, "update": "gated"}
+    config.strategy = {"enabled": argument != "memory=off"}
+
+    config.objective = {
+        "name": "flow",
+        "prediction": "x",
+        "time_mean": -1.2,
+        "unroll": 2,
+        "carry": 0.9,
+        "remat": False,  # two steps fit into memory
+    }
+    config.optimizer = {"name": "muon", "lr": 3e-3, "warmup": 100, "weight_decay": 0.01}
+    config.ema = 0.998
+    config.drawing = {"steps": 24, "solver": "euler", "guidance_scale": 2.0}
+
+    config.log_every = 50
+    config.checkpoint = {"every": 800, "keep": 2, "best": "val/loss"}
+    config.evaluators = {
+        "loss": {"name": "loss", "every": 800, "count": 512},
+        "progress": {"name": "claims", "every": 800, "sets": ("val",), "count": 128},
+        "grid": {"name": "grid", "every": 800},
+        "claims": {"name": "claims", "every": 0, "count": 512},
+    }
+    return config
