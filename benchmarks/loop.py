@@ -3,7 +3,7 @@
     python benchmarks/loop.py [experiments/quickstart.py] [--blocks 12] [--config.KEY=VALUE ...]
 
 The loop and the bare step run in turns in one process, a block of steps each, so that what else
-the machine does falls on both; the ratio is the median over the blocks. The bare step gets one batch
+the machine does falls on both; the ratio is the median over the blocks. The bare step gets a batch
 that is on the device already; everything else (data, transfers, metrics, log) is the loop's.
 """
 
@@ -84,15 +84,10 @@ def main() -> None:
 
     ratios = [of_loop / bare for of_loop, bare in BareStep.blocks]
     seconds = [bare / options.steps for _, bare in BareStep.blocks]
-    shares = [
-        BareStep.flops / BareStep.peak / s for s in (statistics.median(seconds), min(seconds))
-    ]
-    print(
-        f"step         {1e3 * statistics.median(seconds):.1f} ms, best {1e3 * min(seconds):.1f} ms"
-    )
-    print(
-        f"matmul peak  {BareStep.peak / 1e9:.0f} GFLOP/s, used {shares[0]:.0%}, best {shares[1]:.0%}"
-    )
+    median, best = statistics.median(seconds), min(seconds)
+    share, peak = BareStep.flops / BareStep.peak, BareStep.peak / 1e9
+    print(f"step         {1e3 * median:.1f} ms, best {1e3 * best:.1f} ms")
+    print(f"matmul peak  {peak:.0f} GFLOP/s, used {share / median:.0%}, best {share / best:.0%}")
     print(f"loop / step  {statistics.median(ratios):.3f}, {min(ratios):.3f} to {max(ratios):.3f}")
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -17,18 +16,17 @@ TOY = Path(__file__).with_name("toy.py")
 LONG = ("steps=2000", "checkpoint.every=20", "optimizer.schedule=constant")
 
 
-def start(folder, *settings, **options):
+def start(folder, *settings, under=()):
     return subprocess.Popen(
-        [sys.executable, str(TOY), str(folder), *settings],
+        [*under, sys.executable, str(TOY), str(folder), *settings],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
     )
 
 
-def finish(folder, *settings, **options):
-    process = start(folder, *settings, **options)
+def finish(folder, *settings, under=()):
+    process = start(folder, *settings, under=under)
     output, errors = process.communicate(timeout=300)
     return process.returncode, output, errors
 
@@ -55,6 +53,7 @@ def whole(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_last_bit(tmp_path, whole):
     settings = ("steps=400", "checkpoint.every=20", "evaluators.norm.every=30")
     assert finish(tmp_path / "whole", *settings)[0] == 0
@@ -76,6 +75,7 @@ def test_a_finished_run_stays_as_it_is(tmp_path, whole):
     assert metrics(tmp_path / "run") == metrics(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 42), (signal.SIGINT, 130)])
 def test_signals_save_first(tmp_path, number, code):
     process = start(tmp_path, *LONG, "checkpoint.every=1000000")
@@ -154,10 +154,9 @@ def test_a_full_disk_is_one_line(tmp_path, whole):
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
 
-    def limit():  # of a file's size: what writes more fails, as on a full disk
-        resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, 8_000))
-
-    code, _, errors = finish(folder, "steps=20", preexec_fn=limit)
+    # A limit of the size of files: what writes more fails, as on a full disk.
+    limited = ("sh", "-c", 'ulimit -f 16; exec "$@"', "sh")
+    code, _, errors = finish(folder, "steps=20", under=limited)
     assert code == 1
     [line] = [x for x in errors.splitlines() if x.startswith("toy: ")]
     assert "the disk is full" in line

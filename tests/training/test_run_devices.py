@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
 TOY = Path(__file__).with_name("toy.py")
 VIRTUAL = {
     # Without PJRT_NPROC, sharded steps that queue on few cores wait for each other for ever.

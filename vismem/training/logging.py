@@ -43,7 +43,6 @@ class RunLog:
         self.path = folder / "metrics.jsonl"
         self.lines = keep_lines(self.path, lines)
         self._opened = self._printed = time.perf_counter()
-        self._first = step
         # Since when speed is measured, and from which step; the first is mostly compilation.
         self._mark: tuple[float, int] | None = None
         self._speed: dict[str, float] = {}
@@ -51,7 +50,7 @@ class RunLog:
         self._progress = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=10),
             TextColumn("{task.fields[state]}"),
             TimeRemainingColumn(compact=True),
             console=self.console,
@@ -99,9 +98,10 @@ class RunLog:
             now - self._printed > PLAIN_EVERY or step == self.steps
         ):
             self._printed = now
-            left = (now - self._opened) / (step - self._first) * (self.steps - step)
-            time_left = f"{left // 60:.0f}:{left % 60:02.0f} left"
-            self.console.print(f"step {step}/{self.steps}  {shown}  {time_left}")
+            if self._speed:
+                left = (self.steps - step) * self.batch_size / self._speed["images_per_second"]
+                shown += f"  {left // 60:.0f}:{left % 60:02.0f} left"
+            self.console.print(f"step {step}/{self.steps}  {shown}")
 
     def evaluation(self, step: int, results: Mapping[str, float | Image.Image]) -> dict[str, float]:
         """Writes down what an evaluator found, figures as pictures; returns the numbers."""
