@@ -4,4 +4,5 @@ EVALUATORS = {
     "claims": "vismem.evaluation.claims:Claims",
     "grid": "vismem.evaluation.grid:Grid",
     "loss": "vismem.evaluation.loss:ValidationLoss",
+    "nearest": "vismem.evaluation.nearest:Nearest",
 }

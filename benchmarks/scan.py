@@ -1,0 +1,84 @@
+"""What the scans cost: memory of a training step against R, compile time of drawing against T.
+
+    python benchmarks/scan.py
+
+Memory is the compiled program's temporary bytes, so that it does not depend on what else runs;
+compile times are compared within this one process, alternating.
+"""
+
+import statistics
+import time
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vismem import config as configs
+from vismem.drawing.scan import Guidance, draw
+from vismem.drawing.solvers import Euler
+from vismem.objectives.flow import PLAYER, Flow
+
+VOCABULARY, LENGTH = 300, 24
+
+
+def make_flow(unroll: int, remat: bool) -> Flow:
+    """The quickstart's model with another R."""
+    run = configs.run_config(configs.load("experiments/quickstart.py"))
+    options = {k: v for k, v in run.objective.items() if k != "name"}
+    return Flow(
+        text=run.text,
+        vision=run.vision,
+        fusion=run.fusion,
+        painter=run.painter,
+        memory=run.memory,
+        strategy=run.strategy,
+        vocab_size=VOCABULARY,
+        image_size=run.data.size,
+        **options | {"unroll": unroll, "remat": remat},
+    )
+
+
+def step_bytes(unroll: int, remat: bool, batch_size: int = 32) -> int:
+    """Temporary bytes of one gradient."""
+    flow = make_flow(unroll, remat)
+    batch = {
+        "image": jax.ShapeDtypeStruct((batch_size, 32, 32, 3), jnp.uint8),
+        "tokens": jax.ShapeDtypeStruct((batch_size, LENGTH), jnp.int32),
+    }
+    params = nn.unbox(jax.eval_shape(flow.init, jax.random.key(0), batch))
+    gradient = jax.jit(jax.grad(lambda p, b: flow.loss(PLAYER, p, b, jax.random.key(0))[0]))
+    return gradient.lower(params, batch).compile().memory_analysis().temp_size_in_bytes
+
+
+def compile_seconds(steps: int) -> float:
+    """From tracing to a program that draws in so many steps."""
+    flow = make_flow(2, False)
+    tokens = jax.ShapeDtypeStruct((32, LENGTH), jnp.int32)
+    image = jax.ShapeDtypeStruct((32, 32, 32, 3), jnp.uint8)
+    batch = {"image": image, "tokens": tokens}
+    params = nn.unbox(jax.eval_shape(flow.init, jax.random.key(0), batch))
+    program = jax.jit(
+        lambda p, t: draw(flow, p, t, jax.random.key(0), Euler(steps), Guidance(scale=2.0))[0]
+    )
+    start = time.perf_counter()
+    program.lower(params, tokens).compile()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    print("MB of a step   R=1    R=2    R=4    R=8   R=8 over R=1")
+    growth = {}
+    for remat in (False, True):
+        row = [step_bytes(r, remat) / 1e6 for r in (1, 2, 4, 8)]
+        growth[remat] = row[-1] - row[0]
+        cells = "".join(f"{x:7.1f}" for x in row)
+        print(f"{'remat' if remat else 'no remat':10s} {cells} {growth[remat]:9.1f}")
+    print(f"growth without remat / with: {growth[False] / growth[True]:.1f} (bar: at least 2)")
+    compile_seconds(3)  # whatever is only paid once
+    pairs = [(compile_seconds(5), compile_seconds(50)) for _ in range(3)]
+    ratio = statistics.median(long / short for short, long in pairs)
+    print(f"compile time of drawing at T=50 over T=5: {ratio:.2f} (bar: at most 1.10)")
+
+
+if __name__ == "__main__":
+    main()

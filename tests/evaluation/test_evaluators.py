@@ -1,0 +1,68 @@
+"""Evaluators against drawings whose worth is known."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from vismem import worlds
+from vismem.data import DataConfig
+from vismem.drawing.artist import Drawing
+from vismem.errors import UserError
+from vismem.evaluation.claims import Claims, score
+from vismem.evaluation.nearest import nearest
+
+TINY = DataConfig(source={"name": "world", "preset": "tiny"})
+
+
+class Perfect:
+    """An artist that draws what a caption was made from, or something else."""
+
+    def __init__(self, examples):
+        self.images = {example.text: example.image(32) for example in examples}
+
+    def draw(self, texts, *, params, seed):
+        return Drawing(np.stack([self.images[text] for text in texts]))
+
+
+def test_a_perfect_artist_scores_one_and_a_careless_one_does_not():
+    world = worlds.world("tiny")
+    examples = [world.example("test", i, style="fixed", count=1 + i % 2) for i in range(40)]
+    images = np.stack([example.image(32) for example in examples])
+    perfect = score(examples, images)
+    assert perfect["exact_claim"] == perfect["object_f1"] == 1
+    # The side of the picture's centre a thing is on can turn with a reading error of half a pixel.
+    assert perfect["rsim"] > 0.95
+    shuffled = score(examples, np.roll(images, 1, axis=0))
+    assert shuffled["exact_claim"] < 0.1
+    assert shuffled["rsim"] < 0.3
+
+
+def test_claims_reports_every_set_it_is_asked_for():
+    claims = Claims(artist=None, data=TINY, seed=0, sets=("test", "length"), count=6)
+    claims.artist = Perfect([e for found in claims.examples.values() for e in found])
+    results = claims.run({"ema": None})
+    assert results["test/exact_claim"] == results["length/exact_claim"] == 1
+    assert {len(e.scene.things) for e in claims.examples["test"]} == {1, 2}
+    assert {len(e.scene.things) for e in claims.examples["length"]} == {3}
+
+
+def test_mistakes_are_named():
+    with pytest.raises(UserError, match="did you mean 'test'"):
+        Claims(artist=None, data=TINY, seed=0, sets=("tset",))
+    folder = SimpleNamespace(source={"name": "folder"})
+    with pytest.raises(UserError, match="reads worlds only"):
+        Claims(artist=None, data=folder, seed=0)
+
+
+def test_nearest_is_the_nearest():
+    rng = np.random.default_rng(0)
+    among = rng.integers(0, 256, (7, 4, 4, 3), dtype=np.uint8)
+    queries = among[[3, 5]].copy()
+    queries[1] = np.clip(queries[1].astype(int) + 10, 0, 255)
+    indices, distances = nearest(queries, among)
+    np.testing.assert_array_equal(indices, [3, 5])
+    assert distances[0] == 0
+    assert 5 < distances[1] <= 10
+    direct = np.sqrt(np.square(queries[1].astype(float) - among[5]).mean())
+    np.testing.assert_allclose(distances[1], direct, rtol=1e-6)
