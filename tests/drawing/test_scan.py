@@ -53,13 +53,14 @@ def error(solver: str, steps: int) -> float:
 
 @pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("heun", 2), ("multistep", 2)])
 def test_solvers_converge_with_their_order(solver, order):
-    coarse, fine = error(solver, 16), error(solver, 64)
-    assert fine < 0.05
+    # Fine enough that errors of the first and the last step no longer cancel others'.
+    coarse, fine = error(solver, 128), error(solver, 512)
+    assert fine < 0.01
     assert coarse / fine > 0.6 * 4**order
 
 
 def test_second_order_beats_first_at_equal_evaluations():
-    assert error("multistep", 16) < error("euler", 16) / 2
+    assert error("multistep", 32) < error("euler", 32) / 2
     assert error("heun", 16) < error("euler", 31) / 2
 
 
