@@ -17,8 +17,8 @@ Array = jax.Array
 Initializer = Callable[..., Array]
 KERNEL = nn.initializers.xavier_uniform()
 # Of positions against what patches say (STEM): a patch must know where it is before it looks about.
-# With both near one, patches decide on their own and a thing comes out as scattered pieces: after
-# 750 steps of 16 one-thing captions, 23% of drawings had one piece; with these, 83%.
+# With both near one, patches decide on their own and a thing comes out as scattered pieces (the
+# trial is in experiments/RESULTS.md).
 POSITION_SCALE = 2.0
 STEM = nn.initializers.variance_scaling(0.09, "fan_in", "normal")
 
@@ -90,7 +90,6 @@ class MLP(nn.Module):
     """Two layers with GELU (tanh) between: [..., D] -> [..., hidden] -> [..., D]."""
 
     hidden: int
-    output_init: Initializer = KERNEL
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -99,7 +98,6 @@ class MLP(nn.Module):
         return Dense(
             x.shape[-1],
             ("mlp", "embed"),
-            kernel_init=self.output_init,
             dtype=self.dtype,
             name="down",
         )(h)
@@ -129,7 +127,6 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention (Vaswani et al. 2017) over tokens [B, L, D], mask bool [B, L]."""
 
     heads: int
-    output_init: Initializer = KERNEL
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -140,9 +137,9 @@ class SelfAttention(nn.Module):
         mixed = jax.nn.dot_product_attention(
             q, k, v, mask=None if mask is None else mask[:, None, None, :], implementation="xla"
         )
-        return Dense(
-            width, ("heads", "embed"), kernel_init=self.output_init, dtype=self.dtype, name="out"
-        )(mixed.reshape(x.shape))
+        return Dense(width, ("heads", "embed"), dtype=self.dtype, name="out")(
+            mixed.reshape(x.shape)
+        )
 
 
 def split_heads(x: Array, heads: int, parts: int) -> tuple[Array, ...]:

@@ -32,6 +32,14 @@ class Objective(Protocol):
 class Drawer(Objective, Protocol):
     """An objective that draws: the scan over drawing steps needs these of it."""
 
+    def apply(self, params: Params, *args: Any, method: str) -> Any:
+        """The model's `encode(tokens)` or `begin(batch)`, what is done before the first step."""
+
+    def step(
+        self, params: Params, carry: Any, canvas: jax.Array, time: jax.Array, text: Any
+    ) -> tuple[Any, jax.Array]:
+        """One step: the carry with M_t and Y_{t+1}, and what the slots attended to."""
+
     def start(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         """X_1, the canvas before anything is drawn, of `shape` [B, H, W, C]."""
 
