@@ -1,6 +1,7 @@
-"""The transformer encoder of BERT, GPT-2, CLIP, SigLIP, ViT and DINOv2: one block with options.
+"""The parts of the transformers that pretrained weights fill, and the block of BERT, GPT-2, CLIP,
+SigLIP, ViT and DINOv2.
 
-Shapes: B batch, L tokens, D width. Parameters are float32; products run in `dtype`.
+Shapes: B batch, L tokens, D width, H heads, M keys. Parameters are float32; products run in `dtype`.
 """
 
 from collections.abc import Callable
@@ -35,38 +36,112 @@ def activation(name: str) -> Callable[[Array], Array]:
     return ACTIVATIONS[name]
 
 
-class SelfAttention(nn.Module):
-    """Multi-head self-attention (Vaswani et al. 2017): [B, L, D] -> [B, L, D].
+class RMSNorm(nn.Module):
+    """Division by the root mean square of the last axis, and a scale (Zhang and Sennrich 2019)."""
 
-    `mask` is bool [B, L], the tokens that exist. A `causal` token sees none after it.
+    epsilon: float = 1e-6
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        init = nn.with_logical_partitioning(nn.initializers.ones, ("norm",))
+        scale = self.param("scale", init, x.shape[-1:]).astype(x.dtype)
+        y = x.astype(jnp.float32)
+        y = y * jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + self.epsilon)
+        return y.astype(x.dtype) * scale
+
+
+class Attention(nn.Module):
+    """Multi-head attention (Vaswani et al. 2017): [B, L, D] -> [B, L, D].
+
+    Attributes:
+      heads: of queries. kv_heads: of keys and values, each shared by a group of heads (Ainslie et
+        al. 2023); as many by default. head_dim: D / heads by default.
+      causal: a token sees none after it.
+      qkv_bias, out_bias: whether these layers have a bias.
+      scale: of the logits; head_dim ** -0.5 by default.
     """
 
     heads: int
     causal: bool = False
     qkv_bias: bool = True
+    out_bias: bool = True
+    kv_heads: int | None = None
+    head_dim: int | None = None
+    scale: float | None = None
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, mask: Array | None = None) -> Array:
+    def __call__(
+        self,
+        x: Array,
+        mask: Array | None = None,
+        context: Array | None = None,
+        bias: Array | None = None,
+        rotation: tuple[Array, Array] | None = None,
+        position: Array | None = None,
+    ) -> Array:
+        """Attends from x to x or, given one, to a context [B, M, D].
+
+        Args:
+          mask: bool [B, M], the keys that exist.
+          bias: added to the logits, broadcastable to [B, H, L, M].
+          rotation: see `rotate`.
+          position: of the one token in x (L = 1), when a text is made token by token: keys and
+            values are then kept in the collection "cache", M of them as `mask` has.
+        """
         width = x.shape[-1]
-        if width % self.heads:
+        if not self.head_dim and width % self.heads:
             raise UserError(f"heads={self.heads}: does not divide the width {width}")
+        size = self.head_dim or width // self.heads
+        if self.heads % (self.kv_heads or self.heads):
+            raise UserError(f"heads={self.heads}: not a multiple of kv_heads={self.kv_heads}")
 
-        def project(name: str) -> Array:
-            dense = Dense(width, ("embed", "heads"), self.qkv_bias, dtype=self.dtype, name=name)
-            return dense(x).reshape(*x.shape[:-1], self.heads, -1)
+        def project(name: str, y: Array, heads: int) -> Array:
+            axes = ("embed", "heads")
+            dense = Dense(heads * size, axes, self.qkv_bias, dtype=self.dtype, name=name)
+            y = dense(y).reshape(*y.shape[:-1], heads, size)
+            return y if rotation is None or name == "value" else rotate(y, *rotation)
 
+        def keys_values() -> tuple[Array, Array]:
+            y, heads = x if context is None else context, self.kv_heads or self.heads
+            return project("key", y, heads), project("value", y, heads)
+
+        if position is None:
+            key, value = keys_values()
+        elif context is None:
+            new = keys_values()
+            room = (len(x), mask.shape[-1], *new[0].shape[2:])
+            cache = self.variable("cache", "tokens", lambda: (jnp.zeros(room, self.dtype),) * 2)
+            cache.value = tuple(
+                jax.lax.dynamic_update_slice_in_dim(old, one, position, axis=1)
+                for old, one in zip(cache.value, new)
+            )
+            key, value = cache.value
+        else:  # the context stays as it is: its keys and values are made once
+            key, value = self.variable("cache", "context", keys_values).value
         mixed = jax.nn.dot_product_attention(
-            project("query"),
-            project("key"),
-            project("value"),
-            mask=None if mask is None else mask[:, None, None, :],
-            is_causal=self.causal,
+            project("query", x, self.heads),
+            key,
+            value,
+            bias,
+            None if mask is None else mask[:, None, None, :],
+            scale=self.scale,
+            is_causal=self.causal and position is None,
             implementation="xla",
         )
-        return Dense(width, ("heads", "embed"), dtype=self.dtype, name="out")(
-            mixed.reshape(x.shape)
-        )
+        out = Dense(width, ("heads", "embed"), self.out_bias, dtype=self.dtype, name="out")
+        return out(mixed.reshape(*x.shape[:-1], -1))
+
+
+def rotate(x: Array, cosines: Array, sines: Array) -> Array:
+    """Rotary positions (Su et al. 2021): turns feature pairs (i, i + d/2) of [B, L, H, d].
+
+    Args:
+      cosines, sines: of each place's angles, [L, d/2].
+    """
+    cos, sin = (r[:, None].astype(x.dtype) for r in (cosines, sines))
+    first, second = jnp.split(x, 2, axis=-1)
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
 class FeedForward(nn.Module):
@@ -75,17 +150,21 @@ class FeedForward(nn.Module):
     hidden: int
     activation: str = "gelu"
     gated: bool = False
+    use_bias: bool = True
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        dense = partial(Dense, self.hidden, ("embed", "mlp"), dtype=self.dtype)
+        dense = partial(
+            Dense, self.hidden, ("embed", "mlp"), use_bias=self.use_bias, dtype=self.dtype
+        )
         act = activation(self.activation)
         if self.gated:
             h = act(dense(name="gate")(x)) * dense(name="up")(x)
         else:
             h = act(dense(name="up")(x))
-        return Dense(x.shape[-1], ("mlp", "embed"), dtype=self.dtype, name="down")(h)
+        down = Dense(x.shape[-1], ("mlp", "embed"), self.use_bias, dtype=self.dtype, name="down")
+        return down(h)
 
 
 class Block(nn.Module):
@@ -95,7 +174,7 @@ class Block(nn.Module):
       heads: of the attention. hidden: width of the feed-forward layer.
       activation: a name in ACTIVATIONS. gated: see FeedForward.
       post_norm: norms after the residual sums (BERT), not before attention and feed-forward.
-      causal, qkv_bias: see SelfAttention.
+      causal, qkv_bias: see Attention.
       layer_scale: first value of a factor a channel on both branches (Touvron et al. 2021); 0 for
         no such factors.
       epsilon: of the norms.
@@ -114,10 +193,10 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, mask: Array | None = None) -> Array:
-        attention = SelfAttention(
+        attention = Attention(
             self.heads, self.causal, self.qkv_bias, dtype=self.dtype, name="attention"
         )
-        mlp = FeedForward(self.hidden, self.activation, self.gated, self.dtype, name="mlp")
+        mlp = FeedForward(self.hidden, self.activation, self.gated, dtype=self.dtype, name="mlp")
         for name, branch in (("attention", lambda h: attention(h, mask)), ("mlp", mlp)):
             norm = LayerNorm(self.epsilon, name=f"norm_{name}")
             if self.post_norm:

@@ -1,0 +1,275 @@
+"""Folders of config.json and safetensors: checked whole, then read one tensor at a time into its
+shards.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.sharding import Mesh
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from vismem import registry
+from vismem.errors import UserError
+from vismem.parallel import rules
+from vismem.parallel.mesh import MeshConfig, make_mesh
+from vismem.pretrained import FAMILIES
+from vismem.pretrained.family import Config, Family, Tensor
+
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+FLOATS = ("F32", "F16", "BF16", "F64")
+
+
+class Pretrained(NamedTuple):
+    """A model as a folder holds it.
+
+    Attributes:
+      module: flax module; `module.apply({"params": params}, ...)`.
+      params: nested dict of arrays, sharded over the mesh.
+      config: config.json, completed; `family_of(config)` is its family.
+    """
+
+    module: nn.Module
+    params: dict[str, Any]
+    config: Config
+
+
+class Stored(NamedTuple):
+    """A tensor in a file, as the file's header describes it."""
+
+    file: Path
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def load(
+    folder: str | Path,
+    *,
+    architecture: str | None = None,
+    mesh: Mesh | None = None,
+    dtype: Any = None,
+) -> Pretrained:
+    """Reads a model; its tensors are all checked before the first is read.
+
+    Args:
+      folder: with config.json and safetensors, or a name on the Hugging Face Hub.
+      architecture: read it as this one of its family instead of the one in config.json, such as
+        "T5EncoderModel" for the encoder of a whole T5.
+      mesh: where the parameters are put; one device by default.
+      dtype: of the parameters; as stored by default.
+
+    Raises:
+      UserError: a file or a tensor that is missing, damaged, superfluous or of a wrong shape.
+    """
+    folder = find(folder)
+    config = read_config(folder, architecture)
+    family = family_of(config, folder)
+    stored = {family.canonical(t.name): t for t in _stored(folder)}
+    config = family.settle(config, set(stored))
+    module = family.module(config)
+    boxed = jax.eval_shape(module.init, jax.random.key(0), *family.example(config))["params"]
+    shapes = flatten_dict(nn.unbox(boxed), sep="/")
+    sources = _matched(family, config, shapes, stored, folder)
+    mesh = mesh or make_mesh(MeshConfig(), jax.devices()[:1])
+    shardings = flatten_dict(rules.shardings(boxed, mesh), sep="/")
+    flat = {}
+    for name, (tensor, source) in sources.items():
+        flat[name] = _place(tensor, source, shapes[name].shape, shardings[name], dtype)
+    return Pretrained(module, unflatten_dict(flat, sep="/"), config)
+
+
+def find(folder: str | Path) -> Path:
+    """The local folder of a path or of a Hub name: the Hub's cache first, then its download."""
+    if Path(folder).is_dir():
+        return Path(folder)
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", str(folder)):
+        raise UserError(f"{folder}: no such folder")
+    from huggingface_hub import snapshot_download
+
+    kinds = ["*.json", "*.safetensors", "*.txt", "*.model"]
+    try:
+        try:
+            found = snapshot_download(folder, allow_patterns=kinds, local_files_only=True)
+        except FileNotFoundError:  # not in the cache
+            found = snapshot_download(folder, allow_patterns=kinds)
+    except Exception as error:  # the client raises its own, its HTTP library's and the system's
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"{folder}: no such folder, and not to be had from the Hugging Face Hub ({reason})"
+        ) from error
+    return Path(found)
+
+
+def read_config(folder: Path, architecture: str | None = None) -> Config:
+    """config.json with the defaults that transformers has for what it leaves out."""
+    from transformers import CONFIG_MAPPING
+
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text())
+        kind = config.get("model_type")
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; a model's folder holds it beside its weights") from None
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: cannot be read as a JSON object ({error})") from None
+    if kind not in FAMILIES:
+        hint = registry.nearest(str(kind), FAMILIES)
+        raise UserError(f"{path}: model_type {kind!r} is not one that is read here; {hint}")
+    if kind in CONFIG_MAPPING:  # some, such as VGG, are torchvision's
+        try:
+            config = json.loads(CONFIG_MAPPING[kind](**config).to_json_string(use_diff=False))
+        except Exception as error:  # its validation raises several kinds
+            raise UserError(f"{path}: {' '.join(str(error).split())}") from None
+    if architecture:
+        config["architectures"] = [architecture]
+    return config
+
+
+def family_of(config: Config, folder: Path | str = "config") -> Family:
+    """The family that reads what `config` describes."""
+    family = registry.resolve(FAMILIES, config.get("model_type"), f"{folder}: model_type")
+    named = config.get("architectures") or [None]
+    if named[0] not in family.architectures:
+        hint = registry.nearest(str(named[0]), family.architectures)
+        raise UserError(f"{folder}: architecture {named[0]!r} is not one that is read here; {hint}")
+    return family
+
+
+def _stored(folder: Path) -> Iterator[Stored]:
+    """All tensors of a folder, from the headers of its files."""
+    single, index = folder / WEIGHTS, folder / INDEX
+    if single.exists():
+        yield from _header(single)
+    elif index.exists():
+        try:
+            files = json.loads(index.read_text())["weight_map"]
+            names = sorted(set(files.values()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise UserError(f"{index}: cannot be read; expected a weight_map of files") from None
+        found = {}
+        for name in names:
+            if Path(name).name != name:
+                raise UserError(f"{index}: names {name!r}; expected files in the same folder")
+            found |= {t.name: t for t in _header(folder / name)}
+        for tensor, name in files.items():
+            if tensor not in found or found[tensor].file.name != name:
+                raise UserError(f"{folder / name}: tensor {tensor!r} is missing; {INDEX} names it")
+        yield from found.values()
+    else:
+        pickles = sorted(p.name for p in folder.glob("*.bin")) + sorted(
+            p.name for p in folder.glob("*.pt*")
+        )
+        if pickles:
+            raise UserError(
+                f"{folder / pickles[0]}: is a pickle, which can run code and is not read; save the "
+                f"model as {WEIGHTS} (save_pretrained of transformers does)"
+            )
+        raise UserError(f"{folder}: holds no weights; expected {WEIGHTS} or {INDEX}")
+
+
+def _header(path: Path) -> Iterator[Stored]:
+    try:
+        with safe_open(path, "numpy") as file:
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                tensor = file.get_slice(name)
+                yield Stored(path, name, tuple(tensor.get_shape()), tensor.get_dtype())
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; {INDEX} names it") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"{path}: damaged or cut short ({error}); expected safetensors; copy or download it "
+            "again"
+        ) from None
+
+
+def _matched(
+    family: Family,
+    config: Config,
+    shapes: Mapping[str, jax.ShapeDtypeStruct],
+    stored: Mapping[str, Stored],
+    folder: Path,
+) -> dict[str, tuple[Tensor, Stored]]:
+    """Parameter name -> how it is read and from where, once all tensors are as expected."""
+    tensors = family.tensors(config)
+    if set(tensors) != set(shapes):
+        raise ValueError(f"the family's table and module differ in {set(tensors) ^ set(shapes)}")
+    matched = {}
+    for name, tensor in tensors.items():
+        expected = tensor.file_shape(shapes[name].shape)
+        source = stored.get(family.canonical(tensor.name))
+        if source is None:
+            raise UserError(
+                f"{folder}: tensor {tensor.name!r} is missing; {CONFIG} asks for it with shape "
+                f"{list(expected)}"
+            )
+        if source.shape != expected or source.dtype not in FLOATS:
+            raise UserError(
+                f"{source.file}: tensor {source.name!r} is {source.dtype} {list(source.shape)}; "
+                f"{CONFIG} asks for floats of shape {list(expected)}"
+            )
+        matched[name] = tensor, source
+    used = {family.canonical(t.name) for t in tensors.values()}
+    for name in sorted(set(stored) - used):
+        if not re.match(family.ignored, name):
+            source = stored[name]
+            raise UserError(
+                f"{source.file}: tensor {source.name!r} {list(source.shape)} has no place in "
+                f"{config['architectures'][0]}; expected none that {CONFIG} does not ask for"
+            )
+    return matched
+
+
+def _place(
+    tensor: Tensor, source: Stored, shape: tuple[int, ...], sharding: Any, dtype: Any
+) -> jax.Array:
+    """One parameter, each of its shards read for itself.
+
+    The file is opened anew: the pages of a memory map count as this process's until it is closed.
+    """
+    with safe_open(source.file, "numpy") as file:
+        stored = file.get_slice(source.name)
+
+        def shard(index: tuple[slice, ...]) -> np.ndarray:
+            return tensor.read(stored, shape, index).astype(dtype or np.float32, copy=False)
+
+        array = jax.make_array_from_callback(shape, sharding, shard)
+        return jax.block_until_ready(array)  # or the copies of several tensors add up
+
+
+def export(folder: str | Path, config: Config, params: Mapping[str, Any]) -> None:
+    """Writes a model as `load` and transformers read it: config.json and model.safetensors.
+
+    Args:
+      folder: made if need be; must not hold a model.
+      config: as `load` gives it.
+      params: nested dict of arrays that this host can read.
+    """
+    folder = Path(folder)
+    family = family_of(config, folder)
+    flat = flatten_dict(params, sep="/")
+    parts: dict[str, list[tuple[int, int, np.ndarray]]] = {}
+    for name, tensor in family.tensors(config).items():
+        axis, index, _ = tensor.part or (0, 0, 1)
+        values = tensor.write(np.asarray(flat[name]))
+        parts.setdefault(tensor.name, []).append((index, axis, values))
+    tensors = {}
+    for name, pieces in parts.items():
+        pieces.sort(key=lambda piece: piece[0])
+        values = [piece[2] for piece in pieces]
+        tensors[name] = values[0] if len(values) == 1 else np.concatenate(values, pieces[0][1])
+    if (folder / CONFIG).exists() or (folder / WEIGHTS).exists():
+        raise UserError(f"{folder}: holds a model already; name another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None

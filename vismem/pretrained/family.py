@@ -1,0 +1,108 @@
+"""What a family file says: which module, and which tensor of the files fills which parameter."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+Config = dict[str, Any]  # config.json, completed with transformers' defaults
+Arrays = Mapping[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Where one of our parameters lies in the files.
+
+    Attributes:
+      name: of the tensor.
+      axes: our axis i is the tensor's axes[i]; None where they are laid out alike.
+      part: (axis of the tensor, index, count): we hold that one of `count` equal parts; the tensor
+        holds several of our parameters side by side.
+    """
+
+    name: str
+    axes: tuple[int, ...] | None = None
+    part: tuple[int, int, int] | None = None
+
+    def file_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of the whole tensor in the file, from our parameter's."""
+        found = list(shape)
+        for ours, theirs in enumerate(self.axes or ()):
+            found[theirs] = shape[ours]
+        if self.part:
+            axis, _, count = self.part
+            found[axis] *= count
+        return tuple(found)
+
+    def read(self, stored: Any, shape: tuple[int, ...], index: tuple[slice, ...]) -> np.ndarray:
+        """Our parameter[index], read from a safetensors slice; no more of the file than that.
+
+        Args:
+          stored: the tensor, `safe_open(...).get_slice(name)`.
+          shape: our parameter's.
+        """
+        cut = [slice(*s.indices(n)[:2]) for s, n in zip(index, shape)]
+        for ours, theirs in enumerate(self.axes or ()):
+            start, stop, _ = index[ours].indices(shape[ours])
+            cut[theirs] = slice(start, stop)
+        if self.part:
+            axis, place, count = self.part
+            offset = place * (stored.get_shape()[axis] // count)
+            cut[axis] = slice(cut[axis].start + offset, cut[axis].stop + offset)
+        values = stored[tuple(cut)] if cut else stored[...]
+        return np.ascontiguousarray(values if self.axes is None else values.transpose(self.axes))
+
+    def write(self, values: np.ndarray) -> np.ndarray:
+        """The tensor (or our part of it) from our parameter: the inverse of reading."""
+        back = values if self.axes is None else values.transpose(np.argsort(self.axes))
+        return np.ascontiguousarray(back)
+
+
+def linear(ours: str, theirs: str, use_bias: bool = True) -> dict[str, Tensor]:
+    """A `Dense` from a torch Linear, whose weight is [out, in]."""
+    tensors = {f"{ours}/kernel": Tensor(f"{theirs}.weight", (1, 0))}
+    return tensors | ({f"{ours}/bias": Tensor(f"{theirs}.bias")} if use_bias else {})
+
+
+def conv(ours: str, theirs: str, use_bias: bool = True) -> dict[str, Tensor]:
+    """A convolution's kernel HWIO from a torch Conv2d, whose weight is OIHW."""
+    tensors = {f"{ours}/kernel": Tensor(f"{theirs}.weight", (2, 3, 1, 0))}
+    return tensors | ({f"{ours}/bias": Tensor(f"{theirs}.bias")} if use_bias else {})
+
+
+def norm(ours: str, theirs: str, use_bias: bool = True) -> dict[str, Tensor]:
+    """A `LayerNorm` (or, without a bias, an `RMSNorm`)."""
+    tensors = {f"{ours}/scale": Tensor(f"{theirs}.weight")}
+    return tensors | ({f"{ours}/bias": Tensor(f"{theirs}.bias")} if use_bias else {})
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the checkpoints of one family are read, run and written.
+
+    Attributes:
+      architectures: names in config.json's "architectures" that are understood.
+      module: config -> the flax module.
+      tensors: config -> {parameter name, "block_0/norm/scale": where it lies}.
+      example: config -> the arrays the module is called with, for the shapes of its parameters.
+      run: (module, params, inputs, shapes) -> outputs, both under transformers' names; `shapes` are
+        those of the outputs that are wanted, where the inputs do not settle them.
+      canonical: any spelling of a tensor's name -> the one spelling `tensors` uses, without the
+        prefix that a model with a head puts in front; both sides of a comparison pass through it.
+      ignored: regex, matched from the start, of canonical names of no use here: heads, buffers.
+      settle: (config, canonical names in the files) -> config, for what only the files tell.
+      masks: output -> the input that says which of its positions exist, for outputs of [B, L, ...].
+    """
+
+    architectures: tuple[str, ...]
+    module: Callable[[Config], nn.Module]
+    tensors: Callable[[Config], dict[str, Tensor]]
+    example: Callable[[Config], tuple[Any, ...]]
+    run: Callable[[nn.Module, Any, Arrays, Mapping[str, tuple[int, ...]]], dict[str, jax.Array]]
+    canonical: Callable[[str], str] = str
+    ignored: str = r"(?!)"
+    settle: Callable[[Config, set[str]], Config] = lambda config, names: config
+    masks: Mapping[str, str] = field(default_factory=dict)
