@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import re
 import sys
 from pathlib import Path
 
@@ -19,16 +18,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = arguments()
     options, settings = parser.parse_known_args(argv)
     try:
-        if settings and options.run is not train:
+        if settings and options.run not in (train, sweep):
             raise UserError(f"{settings[0]}: unknown argument; see vismem {options.command} --help")
         options.settings = settings
-        options.run(options)
+        return options.run(options) or 0
     except UserError as error:
         print(f"vismem: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 class Parser(argparse.ArgumentParser):
@@ -77,17 +75,32 @@ def arguments() -> argparse.ArgumentParser:
         action="store_true",
         help="show every step's estimate, and what each memory slot attended to",
     )
+
+    sub = command(sweep, "train the runs of an experiment that are not done")
+    sub.add_argument("file", metavar="FILE[:ARGUMENT]", help="a config file with sweep()")
+    sub.add_argument("--backend", default="local", help="where (local)")
+    sub.epilog = (
+        "Further options are the backend's, e.g. --jobs 2; see python -m launch local --help"
+    )
+
+    sub = command(table, "make the table of an experiment's runs")
+    sub.add_argument("file", metavar="FILE[:ARGUMENT]", help="a config file with sweep(), table()")
+    sub.add_argument("--commit", help="whose runs to show; default: those of the code as it is")
+
+    sub = command(compare, "show what differs between two runs")
+    sub.add_argument("first", metavar="RUN", type=Path)
+    sub.add_argument("second", metavar="RUN", type=Path)
+    sub.add_argument("--out", type=Path, default=Path("compare.png"), help="the curves")
     return parser
 
 
 def train(options: argparse.Namespace) -> None:
     """Trains what a config file describes, then shows the final table. Resumes what was begun."""
     from vismem import config
+    from vismem.reports import sweeps
 
     settings = config.override(config.load(options.file), options.settings)
-    file, _, argument = options.file.partition(":")
-    name = re.sub(r"[^\w.=-]+", "-", f"{Path(file).stem}-{argument}".strip("-"))
-    folder = Path(options.workdir or f"runs/{name}")
+    folder = Path(options.workdir or sweeps.RUNS / sweeps.name(options.file))
     run = config.run_config(settings)
 
     from vismem.reports import curves, table
@@ -138,6 +151,31 @@ def draw(options: argparse.Namespace) -> None:
         sheet.save(options.out)
     except OSError as error:
         raise UserError(f"--out {options.out}: cannot be written: {error.strerror}") from None
+    print(options.out)
+
+
+def sweep(options: argparse.Namespace) -> int:
+    """Trains what is missing of an experiment's sweep and resumes what broke, seed after seed."""
+    from launch.__main__ import main
+
+    return main([options.backend, options.file, "--sweep", *options.settings])
+
+
+def table(options: argparse.Namespace) -> None:
+    """Makes table.md, table.tex and table.csv of an experiment's runs, beside them."""
+    from vismem.reports import sweep_table
+
+    rows = sweep_table.make(options.file, options.commit)
+    print(sweep_table.markdown(rows))
+    print(*sweep_table.save(options.file, rows))
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Prints where two runs' configs differ and what both ended with, and draws their curves."""
+    from vismem.reports import compare, curves
+
+    compare.show(options.first, options.second)
+    curves.write(compare.draw(options.first, options.second), options.out)
     print(options.out)
 
 

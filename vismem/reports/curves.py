@@ -75,3 +75,12 @@ def draw(panels: dict[str, dict[str, Curve]]) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
     return figure
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Saves a figure where a command was told to."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:  # ValueError: not a kind of picture
+        raise UserError(f"--out {path}: cannot be written: {error}") from None

@@ -1,0 +1,1 @@
+"""Where runs are sent: `python -m launch BACKEND FILE`, and `vismem sweep`."""

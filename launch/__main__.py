@@ -1,0 +1,75 @@
+"""python -m launch BACKEND FILE[:ARGUMENT] [--sweep [KEY=VALUES ...]] [--dry-run]"""
+
+import argparse
+import functools
+import importlib
+import sys
+from collections.abc import Sequence
+
+from launch import grid
+from launch.job import resolve
+from vismem import config
+from vismem.cli import Parser
+from vismem.errors import UserError
+from vismem.reports import status, sweeps
+
+BACKENDS = ("local",)
+SETTLED = ("done", "other config")  # states of runs that are not sent
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Sends the runs of a command line (the process's own by default); returns the exit code."""
+    options = arguments().parse_args(argv)
+    try:
+        return launch(options)
+    except UserError as error:
+        print(f"launch: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = Parser(prog="launch", description="Sends runs to where they are computed.")
+    backends = parser.add_subparsers(dest="backend", required=True, metavar="BACKEND")
+    for name in BACKENDS:
+        module = importlib.import_module(f"launch.{name}")
+        sub = backends.add_parser(name, help=module.__doc__.partition("\n")[0], allow_abbrev=False)
+        sub.set_defaults(module=module)
+        sub.add_argument("file", metavar="FILE[:ARGUMENT]", help="e.g. experiments/quickstart.py")
+        sub.add_argument(
+            "--sweep",
+            nargs="*",
+            metavar="KEY=VALUES",
+            help="all combinations of lr=1e-4,3e-4 seed=0:3; without any: the file's own sweep()",
+        )
+        sub.add_argument(
+            "--env", nargs="*", default=(), metavar="NAME=VALUE", help="environment of the runs"
+        )
+        sub.add_argument("--dry-run", action="store_true", help="print what would be sent, only")
+        module.arguments(sub)
+    return parser
+
+
+def launch(options: argparse.Namespace) -> int:
+    """Resolves the runs, leaves out those that are settled, and sends the others."""
+    runs = grid.runs(options.file, options.sweep)
+    environment = dict(text.partition("=")[::2] for text in options.env)
+    jobs = []
+    for run in runs:
+        config.run_config(run.config)  # a mistake in one is said before any is sent
+        state = sweeps.state(run)
+        if state.startswith(SETTLED):
+            print(f"{run.folder}: {state}", file=sys.stderr)
+        else:
+            jobs.append(resolve(run, environment, options.hosts))
+    if options.dry_run:
+        print(options.module.render(jobs))
+        return 0
+    page = sweeps.RUNS / sweeps.name(options.file) / "status.html"
+    options.status = functools.partial(status.write, page, runs)
+    options.status()
+    print(f"status: {page}", file=sys.stderr)
+    return options.module.send(jobs, options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

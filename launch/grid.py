@@ -1,0 +1,68 @@
+"""The runs that a command line asks for: one, a grid of settings, or the file's own sweep."""
+
+import ast
+import itertools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from vismem import config
+from vismem.errors import UserError
+from vismem.registry import nearest
+from vismem.reports import sweeps
+from vismem.reports.sweeps import Run, Sweep
+
+
+def runs(file: str, axes: Sequence[str] | None) -> list[Run]:
+    """The runs of `--sweep`, resolved.
+
+    Args:
+      file: "FILE[:ARGUMENT]".
+      axes: all combinations of "lr=1e-4,3e-4" and "seed=0:3"; of a key its end is enough. Empty for
+        the file's own sweep(), None for a single run, the one that `vismem train` would do.
+    """
+    if axes is None:
+        settings = config.load(file)
+        return [
+            Run(file, "", settings.get("seed", 0), (), settings, sweeps.RUNS / sweeps.name(file))
+        ]
+    if not axes:
+        return sweeps.runs(file)
+    known = list(sweeps.changes({}, config.load(file)))
+    grid = dict(axis(text, known) for text in axes)
+    seeds = grid.pop("seed", {"0": 0})
+    rows = {}
+    for texts in itertools.product(*grid.values()):
+        label = " ".join(f"{key.split('.')[-1]}={text}" for key, text in zip(grid, texts))
+        rows[label or "seeds"] = {key: grid[key][text] for key, text in zip(grid, texts)}
+    return sweeps.runs(file, Sweep(rows, tuple(seeds.values())))
+
+
+def axis(text: str, known: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """A key in full and its values by how they were written, of "lr=1e-4,3e-4".
+
+    Args:
+      known: the config's keys.
+    """
+    short, equals, written = text.partition("=")
+    if not equals or not written:
+        raise UserError(f"--sweep {text}: reads KEY=VALUE,VALUE or KEY=FIRST:END")
+    keys = [key for key in known if key == short] or [k for k in known if k.endswith(f".{short}")]
+    if len(keys) > 1:
+        raise UserError(f"--sweep {text}: {short} may be {' or '.join(keys)}; write one in full")
+    if not keys and short != "seed":
+        raise UserError(f"--sweep {text}: unknown key; {nearest(short, known)}")
+    if re.fullmatch(r"\d+:\d+", written):
+        written = ",".join(map(str, range(*map(int, written.split(":")))))
+    return (keys or ["seed"])[0], {value: literal(value) for value in written.split(",")}
+
+
+def literal(text: str) -> Any:
+    """A value as the command line of `vismem train` reads it."""
+    try:
+        return {"true": True, "false": False, "none": None}[text.lower()]
+    except KeyError:
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            return text

@@ -1,0 +1,169 @@
+"""Runs on this machine: some at a time, each of one process or of several over loopback."""
+
+import argparse
+import fcntl
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+from launch.job import Job
+from vismem.reports.sweeps import EXIT_CODE
+
+AGAIN = 42  # the exit code of a run that saved and wants to go on
+GRACE = 60.0  # seconds that a run's processes have to end once one of them has failed
+POLL = 0.2  # seconds between two looks at what runs
+STATUS_EVERY = 10.0  # seconds
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (1)")
+    parser.add_argument("--hosts", type=int, default=1, help="processes a run (1)")
+
+
+def render(jobs: Sequence[Job]) -> str:
+    """The commands, with their environment; a line a process."""
+    lines = []
+    for job in jobs:
+        for environment in environments(job, port=0):
+            prefix = [f"{key}={shlex.quote(value)}" for key, value in environment.items()]
+            lines.append(" ".join([*prefix, shlex.join(command(job))]))
+    return "\n".join(lines)
+
+
+def command(job: Job) -> list[str]:
+    """The job's, with the Python that runs this."""
+    return [sys.executable, *job.command[1:]]
+
+
+def environments(job: Job, port: int) -> list[dict[str, str]]:
+    """What each process of a run has in its environment, beyond what is there."""
+    if job.hosts == 1:
+        return [dict(job.environment)]
+    together = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": str(job.hosts)}
+    return [{**job.environment, **together, "JAX_PROCESS_ID": str(i)} for i in range(job.hosts)]
+
+
+class Attempt:
+    """The processes of a run that is going on."""
+
+    def __init__(self, job: Job, lock: IO[bytes]):
+        self.job, self.lock = job, lock
+        self.broken: float | None = None  # when the first process failed
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        with (job.folder / "log.txt").open("ab") as log:
+            self.processes = [
+                subprocess.Popen(
+                    command(job),
+                    env={**os.environ, **environment},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(lock.fileno(),),  # held as long as any process lives
+                    start_new_session=True,  # Ctrl-C reaches them once, from here
+                )
+                for environment in environments(job, port)
+            ]
+
+    def poll(self) -> int | None:
+        """The exit code once all processes have ended: 0, or of the first that failed."""
+        codes = [process.poll() for process in self.processes]
+        failures = [code for code in codes if code]
+        if None not in codes:
+            # Those killed below say less than the one that failed by itself.
+            return next((c for c in failures if c != -signal.SIGKILL), min(codes))
+        if failures:
+            self.broken = self.broken or time.monotonic()
+            if time.monotonic() - self.broken > GRACE:
+                self.signal(signal.SIGKILL)
+        return None
+
+    def signal(self, number: int) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(number)
+
+
+class Runner:
+    """Runs jobs to their end; a run that saved and asks to go on (exit code 42) starts again.
+
+    SIGINT and SIGTERM are passed on to what runs, and nothing new is started.
+
+    Args:
+      parallel: runs at a time.
+      status: called now and then with the folders of what is running.
+    """
+
+    def __init__(self, parallel: int, status: Callable[[set[Path]], None]):
+        self.parallel, self.status = parallel, status
+        self.active: list[Attempt] = []
+        self.received: int | None = None
+
+    def run(self, jobs: Sequence[Job]) -> int:
+        """The exit code: 0, 1 if a run failed, 130 or 42 if a signal came."""
+        waiting, failed, told = list(jobs), False, 0.0
+        before = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            while self.active or (waiting and self.received is None):
+                while waiting and self.received is None and len(self.active) < self.parallel:
+                    self._start(waiting.pop(0))
+                    told = 0.0
+                for attempt in list(self.active):
+                    code = attempt.poll()
+                    if code is None:
+                        continue
+                    self._finish(attempt, code)
+                    told = 0.0
+                    if code == AGAIN and self.received is None:
+                        waiting.insert(0, attempt.job)
+                    failed |= code not in (0, AGAIN)
+                if time.monotonic() - told > STATUS_EVERY:
+                    self.status({attempt.job.folder for attempt in self.active})
+                    told = time.monotonic()
+                time.sleep(POLL)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self.status(set())
+        if self.received is not None:
+            return {signal.SIGINT: 130, signal.SIGTERM: AGAIN}[self.received]
+        return int(failed)
+
+    def _start(self, job: Job) -> None:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        lock = (job.folder / "lock").open("wb")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{job.folder}: is running already")
+            return
+        (job.folder / EXIT_CODE).unlink(missing_ok=True)
+        print(f"{job.folder}: started ({job.id})", flush=True)
+        self.active.append(Attempt(job, lock))
+
+    def _finish(self, attempt: Attempt, code: int) -> None:
+        self.active.remove(attempt)
+        folder = attempt.job.folder
+        (folder / EXIT_CODE).write_text(f"{code}\n")
+        attempt.lock.close()
+        ends = {0: "done", AGAIN: "saved, to go on"}
+        print(
+            f"{folder}: {ends.get(code, f'failed (exit {code}); see {folder}/log.txt')}", flush=True
+        )
+
+    def _stop(self, number: int, _: object) -> None:
+        self.received = number
+        for attempt in self.active:
+            attempt.signal(number)
+
+
+def send(jobs: Sequence[Job], options: argparse.Namespace) -> int:
+    return Runner(options.jobs, options.status).run(jobs)

@@ -1,0 +1,263 @@
+"""The table of a sweep: Markdown, LaTeX (booktabs) and CSV, made from the runs' summaries.
+
+A cell without all of its runs, all finished, by this code and this config, shows no number but why.
+"""
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from vismem import config
+from vismem.reports import sweeps
+from vismem.reports.statistics import interval, paired_bootstrap
+from vismem.reports.sweeps import Run
+
+SIGNIFICANT = 0.05
+FIELDS = (
+    *("row", "column", "metric", "mean", "interval", "seeds", "p", "best", "missing"),
+    *("runs", "commits"),
+)
+LATEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\~{}"})
+
+
+@dataclass(frozen=True)
+class Column:
+    """What `table()` returns for every column's title.
+
+    Attributes:
+      metric: of the evaluators', with its split: "test/exact_claim".
+      digits: after the point. percent: whether the metric is shown times 100.
+      best: "max" or "min", which is printed bold.
+    """
+
+    metric: str
+    digits: int = 1
+    percent: bool = False
+    best: Literal["max", "min"] = "max"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of a table, or why there is none.
+
+    Attributes:
+      values: of the runs, in the column's unit. missing: why there is no number, or "".
+      folders, commits: of the runs.
+      p: of the difference to the first row; None in it, and where there is nothing to compare.
+      best: whether no other row has a better mean, as printed.
+    """
+
+    row: str
+    title: str
+    column: Column
+    values: tuple[float, ...]
+    missing: str
+    folders: tuple[Path, ...]
+    commits: tuple[str, ...]
+    p: float | None = None
+    best: bool = False
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.values)
+
+    @property
+    def origin(self) -> str:
+        """Where the number comes from: "runs/memory/full/{0,1}, commit 89689e7"."""
+        parent = self.folders[0].parent
+        made = " and ".join(commit[:7] for commit in self.commits) or "none"
+        return f"{parent}/{{{','.join(f.name for f in self.folders)}}}, commit {made}"
+
+    @property
+    def significant(self) -> bool:
+        return self.p is not None and self.p < SIGNIFICANT
+
+    def number(self, plus_minus: str) -> str:
+        """The mean and its interval, "96.9 ± 1.2"; the mean alone of a single run."""
+        number = f"{self.mean:.{self.column.digits}f}"
+        if len(self.values) > 1:
+            number += f"{plus_minus}{interval(self.values):.{self.column.digits}f}"
+        return number
+
+
+Rows = list[list[Cell]]
+
+
+def make(file: str, commit: str | None = None) -> Rows:
+    """The table of an experiment, a list of cells a row.
+
+    Args:
+      file: "FILE[:ARGUMENT]".
+      commit: whose runs are shown; by default those that the code as it is here would make.
+    """
+    columns = {
+        title: config.freeze(Column, options, f"table.{title}")
+        for title, options in sweeps.declared(file, "table").items()
+    }
+    rows: dict[str, list[Run]] = {}
+    for run in sweeps.runs(file):
+        rows.setdefault(run.row, []).append(run)
+    table = [make_row(runs, columns, commit) for runs in rows.values()]
+    return [list(row) for row in zip(*(judge(column) for column in zip(*table)))]
+
+
+def make_row(runs: Sequence[Run], columns: dict[str, Column], commit: str | None) -> list[Cell]:
+    """The cells of a row, not yet compared with other rows."""
+    summaries, obstacles = [], []
+    for run in runs:
+        state = sweeps.state(run)
+        if state == "done":
+            summaries.append(sweeps.summary(run))
+            made = summaries[-1]["commit"]
+            if sweeps.other_code(made, commit):
+                state = f"other code ({made[:7] if made else 'no commit'})"
+        if state != "done":
+            obstacles.append(f"seed {run.seed}: {state}")
+    commits = sorted({summary["commit"] for summary in summaries if summary["commit"]})
+    row = []
+    for title, column in columns.items():
+        values = [s["metrics"][column.metric] for s in summaries if column.metric in s["metrics"]]
+        lacking = [f"no {column.metric}"] if len(values) < len(summaries) else []
+        row.append(
+            Cell(
+                row=runs[0].row,
+                title=title,
+                column=column,
+                values=tuple(100 * v if column.percent else v for v in values),
+                missing="; ".join(obstacles or lacking),
+                folders=tuple(run.folder for run in runs),
+                commits=tuple(commits),
+            )
+        )
+    return row
+
+
+def judge(column: Sequence[Cell]) -> list[Cell]:
+    """The cells of a column, compared: which is the best, and which differ from the first."""
+    first = column[0]
+    pick = {"max": max, "min": min}[first.column.best]
+    means = [round(cell.mean, cell.column.digits) for cell in column if not cell.missing]
+    judged = []
+    for cell in column:
+        if not cell.missing:
+            best = len(means) > 1 and round(cell.mean, cell.column.digits) == pick(means)
+            compared = cell is not first and not first.missing
+            p = paired_bootstrap(first.values, cell.values) if compared else None
+            cell = replace(cell, best=best, p=p)
+        judged.append(cell)
+    return judged
+
+
+def note(rows: Rows) -> str:
+    """What the marks in the table mean."""
+    seeds = len(rows[0][0].folders)
+    spread = ", 95% interval by Student's t" if seeds > 1 else ""
+    return (
+        f"Mean over seeds ({seeds}){spread}; best in bold; * differs from {rows[0][0].row!r} at "
+        f"p < {SIGNIFICANT} (paired bootstrap over seeds)."
+    )
+
+
+def markdown(rows: Rows) -> str:
+    """A table whose cells refer to notes: the run directories and the commit."""
+    unique = dict.fromkeys(cell.origin for row in rows for cell in row)
+    origins = {origin: i for i, origin in enumerate(unique, start=1)}
+
+    def show(cell: Cell) -> str:
+        text = f"*{cell.missing}*"
+        if not cell.missing:
+            text = cell.number(" ± ")
+            text = f"**{text}**" if cell.best else text
+            text += r"\*" if cell.significant else ""
+        return f"{text} [{origins[cell.origin]}]"
+
+    lines = ["", *(cell.title for cell in rows[0])], ["---", *("---:" for _ in rows[0])]
+    body = [[row[0].row, *map(show, row)] for row in rows]
+    table = ["| " + " | ".join(line) + " |" for line in (*lines, *body)]
+    notes = [f"[{i}] `{origin}`  " for origin, i in origins.items()]
+    return "\n".join([*table, "", note(rows), "", *notes]) + "\n"
+
+
+def latex(rows: Rows) -> str:
+    """A booktabs tabular, a cell a line with its run directories and commit as a comment."""
+
+    def show(cell: Cell) -> str:
+        text = rf"\textit{{{escape(cell.missing)}}}"
+        if not cell.missing:
+            text = cell.number(r" \pm ")
+            text = rf"$\mathbf{{{text}}}$" if cell.best else f"${text}$"
+            text += "$^{*}$" if cell.significant else ""
+        return f"  & {text} % {cell.origin}"
+
+    head = " & ".join(["", *(escape(cell.title) for cell in rows[0])])
+    body = ["\n".join([escape(row[0].row), *map(show, row), r"  \\"]) for row in rows]
+    return "\n".join(
+        [
+            f"% {note(rows)}",
+            rf"\begin{{tabular}}{{l{'r' * len(rows[0])}}}",
+            r"\toprule",
+            rf"{head} \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def escape(text: str) -> str:
+    return text.translate(LATEX)
+
+
+def comma_separated(rows: Rows) -> str:
+    """A line a cell: numbers in full, and where they come from."""
+    text = io.StringIO()
+    write = csv.writer(text, lineterminator="\n").writerow
+    write(
+        [
+            "row",
+            "column",
+            "metric",
+            "mean",
+            "interval",
+            "seeds",
+            "p",
+            "best",
+            "missing",
+            "runs",
+            "commits",
+        ]
+    )
+    for cell in (cell for row in rows for cell in row):
+        shown = not cell.missing
+        write(
+            [
+                cell.row,
+                cell.title,
+                cell.column.metric,
+                cell.mean if shown else "",
+                interval(cell.values) if shown and len(cell.values) > 1 else "",
+                len(cell.values),
+                "" if cell.p is None else cell.p,
+                int(cell.best),
+                cell.missing,
+                " ".join(map(str, cell.folders)),
+                " ".join(cell.commits),
+            ]
+        )
+    return text.getvalue()
+
+
+def save(file: str, rows: Rows) -> list[Path]:
+    """Writes table.md, table.tex and table.csv beside the runs; returns their paths."""
+    folder = sweeps.RUNS / sweeps.name(file)
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {"md": markdown(rows), "tex": latex(rows), "csv": comma_separated(rows)}
+    for ending, text in texts.items():
+        (folder / f"table.{ending}").write_text(text)
+    return [folder / f"table.{ending}" for ending in texts]

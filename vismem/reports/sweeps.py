@@ -1,0 +1,173 @@
+"""Sweeps: one experiment under several settings, each over several seeds.
+
+An experiment file may define, beside `get_config`,
+
+    def sweep():
+        return {
+            "rows": {"full": {}, "no memory": {"memory.enabled": False}},
+            "seeds": (0, 1, 2),
+        }
+
+    def table():
+        return {
+            "exact": {"metric": "test/exact_claim", "percent": True},
+            "loss": {"metric": "val/loss", "digits": 3, "best": "min"},
+        }
+
+A row is a set of overrides, as `--config.KEY=VALUE` would give them; the first is the baseline that
+the others are tested against. Each run lives in runs/EXPERIMENT/ROW/SEED. What a column of the
+table may say is in sweep_table.py.
+"""
+
+import json
+import re
+import runpy
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+import vismem
+from vismem import config
+from vismem.errors import UserError
+
+RUNS = Path("runs")
+SUMMARY = "summary.json"  # written when a run ends
+EXIT_CODE = "exit_code"  # what a run that was launched ended with
+SAVED = (42, 130)  # exit codes of runs that can go on: stopped by a signal, and saved
+# Settings in which the runs of a table may differ from the file: they change no number.
+HARMLESS = ("mesh", "checkpoint", "log_every", "experiment", "data.threads", "data.prefetch")
+# Code that makes no number.
+AFTERWARDS = (":!vismem/reports", ":!vismem/planning", ":!vismem/cli.py")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What `sweep()` returns: settings by row, and the seeds of each."""
+
+    rows: Mapping[str, Mapping[str, Any]]
+    seeds: tuple[int, ...] = (0,)
+
+    def __post_init__(self):
+        folders = [slug(row) for row in self.rows]
+        if not self.rows or not self.seeds:
+            raise UserError("sweep: needs at least one row and one seed")
+        if len(set(folders)) < len(folders) or "" in folders:
+            raise UserError(f"sweep.rows: their folders would be {', '.join(folders)}; rename one")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a sweep.
+
+    Attributes:
+      file: "FILE[:ARGUMENT]". row, seed: its place in the sweep.
+      settings: "--config.KEY=VALUE", what the row and the seed set.
+      config: resolved from them. folder: the run's.
+    """
+
+    file: str
+    row: str
+    seed: int
+    settings: tuple[str, ...]
+    config: ConfigDict
+    folder: Path
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """`vismem train`, which starts the run and resumes it."""
+        train = ("python", "-m", "vismem.cli", "train", self.file)
+        return (*train, *self.settings, "--workdir", str(self.folder))
+
+
+def slug(text: str) -> str:
+    """`text` as the name of a folder."""
+    return re.sub(r"[^\w.=-]+", "-", text).strip("-.")
+
+
+def name(file: str) -> str:
+    """The name of an experiment: its file's and its argument's."""
+    path, _, argument = file.partition(":")
+    return slug(f"{Path(path).stem}-{argument}")
+
+
+def declared(file: str, function: str) -> Any:
+    """What `function()` of an experiment file returns."""
+    path = file.partition(":")[0]
+    config.load(file)  # whose complaints about the file are the better ones
+    found = runpy.run_path(path).get(function)
+    if found is None:
+        raise UserError(f"{path}: has no function {function}(); vismem/reports/sweeps.py shows one")
+    try:
+        return found()
+    except Exception as error:  # whatever a file of the user's may raise
+        raise UserError(f"{path}: {function}() failed: {type(error).__name__}: {error}") from error
+
+
+def runs(file: str, sweep: Sweep | None = None) -> list[Run]:
+    """The runs of a sweep, the file's own by default, seeds of a row together."""
+    sweep = sweep or config.freeze(Sweep, declared(file, "sweep"), "sweep")
+    found = []
+    for row, overrides in sweep.rows.items():
+        for seed in sweep.seeds:
+            values = {**overrides, "seed": seed}
+            settings = tuple(f"--config.{key}={value!r}" for key, value in values.items())
+            resolved = config.override(config.load(file), settings)
+            folder = RUNS / name(file) / slug(row) / str(seed)
+            found.append(Run(file, row, seed, settings, resolved, folder))
+    return found
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted key -> its values in two configs, None where it is missing, if they differ."""
+    return dict(_changes(config.plain(old), config.plain(new), ""))
+
+
+def _changes(old: Any, new: Any, above: str) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    for key in dict.fromkeys([*old, *new]):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a or b, Mapping) and isinstance(b or a, Mapping):
+            yield from _changes(a or {}, b or {}, f"{above}{key}.")
+        elif a != b:
+            yield f"{above}{key}", (a, b)
+
+
+def state(run: Run) -> str:
+    """How far a run is: done, missing, unfinished, "failed (exit 1)" or "other config (keys)"."""
+    code = run.folder / EXIT_CODE
+    ended = code.exists() and int(code.read_text()) not in SAVED
+    failure = f"failed (exit {code.read_text().strip()})" if ended else None
+    if not (run.folder / config.FILE).exists():
+        return failure or "missing"
+    differing = [
+        key
+        for key in changes(config.read(run.folder), run.config)
+        if not any(f"{key}.".startswith(f"{harmless}.") for harmless in HARMLESS)
+    ]
+    if differing:
+        return f"other config ({', '.join(differing)})"
+    if (run.folder / SUMMARY).exists():
+        return "done"
+    return failure or "unfinished"
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """The summary of a run that is done."""
+    path = run.folder / SUMMARY
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); delete it and run the sweep again") from None
+
+
+def other_code(commit: str | None, wanted: str | None = None) -> bool:
+    """Whether what makes numbers differs between `commit` and `wanted`, by default what is here."""
+    if commit is None:
+        return True
+    package = Path(vismem.__file__).parent
+    revisions = (commit, wanted) if wanted else (commit,)
+    compare = ("git", "-C", str(package.parent), "diff", "--quiet", *revisions, "--")
+    return subprocess.run((*compare, "vismem", *AFTERWARDS), capture_output=True).returncode != 0
