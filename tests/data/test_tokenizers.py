@@ -43,13 +43,15 @@ def pretrained(folder, pad):
     return fast
 
 
-@pytest.fixture(params=["byte", "bpe", "unigram", "pretrained"])
+@pytest.fixture(params=["byte", "bpe", "unigram", "words", "pretrained"])
 def tokenizer(request, tmp_path):
     if request.param == "byte":
         return tokenizers.ByteTokenizer(48)
     if request.param == "pretrained":
         pretrained(tmp_path / "hf", pad=3)
         return tokenizers.PretrainedTokenizer(str(tmp_path / "hf"), 48)
+    if request.param == "words":
+        return tokenizers.train_words(captions(), length=48)
     return TRAINERS[request.param](vocab_size=400, length=48)
 
 
@@ -107,6 +109,16 @@ def test_trained_pieces(name):
         assert encode("一" + head + tail)[len(before) :] == (
             encode("一" + head)[len(before) :] + encode("一" + tail)[len(before) :]
         )
+
+
+def test_words_are_whole():
+    texts = ["Red, red blue red green", "blue 大的"]
+    tokenizer = tokenizers.train_words(texts, vocab_size=6, length=9)
+    assert tokenizer.words() == {
+        **{"<pad>": 0, "<unk>": 1},
+        **{"red": 2, "blue": 3, ",": 4, "green": 5},
+    }
+    assert tokenizer.encode("BLUE, 大 red").tolist() == [3, 4, 1, 2, 0, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("name", TRAINERS)

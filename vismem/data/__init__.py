@@ -39,6 +39,7 @@ TOKENIZERS = {
     "byte": "vismem.data.tokenizers:ByteTokenizer",
     "bpe": "vismem.data.tokenizers:train_bpe",
     "unigram": "vismem.data.tokenizers:train_unigram",
+    "words": "vismem.data.tokenizers:train_words",
     "pretrained": "vismem.data.tokenizers:PretrainedTokenizer",
 }
 
@@ -58,7 +59,7 @@ class DataConfig:
     Attributes:
       source: `{"name": "world" | "folder" | "tfds", **options}`.
       size: width and height of the pictures in pixels.
-      tokenizer: `{"name": "byte" | "bpe" | "unigram" | "pretrained", **options}`.
+      tokenizer: `{"name": "byte" | "bpe" | "unigram" | "words" | "pretrained", **options}`.
       augment: augmentation -> its options, e.g. `{"flip": {}, "blur": {"sigma": (0.5, 1.0)}}`;
         applied in the order of `AUGMENTATIONS`, in training only.
       on_error: whether an unreadable record ends the run or is skipped and counted.

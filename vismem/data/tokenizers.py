@@ -1,7 +1,9 @@
-"""Texts as token ids: bytes, pieces learned from a source's texts, or a Hugging Face tokenizer.
+"""Texts as token ids: bytes, pieces or words learned from a source's texts, or a Hugging Face
+tokenizer.
 
-A tokenizer has `vocab_size`, `encode(text) -> int32 [length]` and `save(folder)`. Texts are cut at
-`length` tokens and padded with 0, which is the id of nothing else.
+A tokenizer has `vocab_size`, `encode(text) -> int32 [length]`, `words() -> {word: id}`, which is
+its vocabulary, and `save(folder)`. Texts are cut at `length` tokens and padded with 0, which is the
+id of nothing else.
 """
 
 import functools
@@ -30,6 +32,8 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str) -> np.ndarray: ...
 
+    def words(self) -> dict[str, int]: ...
+
     def save(self, folder: str | os.PathLike) -> None: ...
 
 
@@ -55,12 +59,15 @@ class ByteTokenizer:
         data = np.frombuffer(text.encode()[: self.length], np.uint8)
         return _pad(data.astype(np.int32) + 1, self.length)
 
+    def words(self) -> dict[str, int]:
+        return {}
+
     def save(self, folder: str | os.PathLike) -> None:
         _write(folder, "byte", self.length)
 
 
 class PieceTokenizer:
-    """Pieces of words with a tokenizer of the `tokenizers` library, whose padding has id 0."""
+    """Words or pieces of them with a tokenizer of the `tokenizers` library; id 0 is its padding."""
 
     def __init__(self, backend: Any, length: int):
         self.length, self._backend = _checked(length), backend
@@ -72,6 +79,9 @@ class PieceTokenizer:
 
     def encode(self, text: str) -> np.ndarray:
         return _pad(self._ids(text), self.length)
+
+    def words(self) -> dict[str, int]:
+        return self._backend.get_vocab()
 
     def save(self, folder: str | os.PathLike) -> None:
         _write(folder, "pieces", self.length)
@@ -116,6 +126,9 @@ class PretrainedTokenizer:
     def encode(self, text: str) -> np.ndarray:
         return _pad(self._ids(text), self.length)
 
+    def words(self) -> dict[str, int]:
+        return {word: i + self.offset for word, i in self._backend.get_vocab().items()}
+
     def save(self, folder: str | os.PathLike) -> None:
         _write(folder, "pretrained", self.length)
         self._backend.save_pretrained(str(folder))
@@ -154,6 +167,27 @@ def train_unigram(texts: Iterable[str], vocab_size: int = 1024, length: int = 64
     ]
     pieces.sort(key=lambda item: (-item[1], item[0]))
     backend.model = models.Unigram([tuple(pad), *pieces])
+    return PieceTokenizer(backend, length)
+
+
+def train_words(texts: Iterable[str], vocab_size: int = 1024, length: int = 64) -> PieceTokenizer:
+    """The most frequent words and signs, and single Chinese characters; all others are one unknown
+    word. For encoders that know words (`text.name=vectors`); arguments as for `train_bpe`.
+    """
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    if vocab_size < 3:
+        raise UserError(f"data.tokenizer.vocab_size={vocab_size}: must be at least 3")
+    backend = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated"), pre_tokenizers.Whitespace()]
+    )
+    special = ["<pad>", "<unk>"]
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=vocab_size, special_tokens=special, show_progress=False
+    )
+    backend.train_from_iterator(texts, trainer)
     return PieceTokenizer(backend, length)
 
 

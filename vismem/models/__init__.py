@@ -2,6 +2,11 @@
 
 TEXT = {
     "transformer": "vismem.models.text.transformer:TextTransformer",
+    "ngrams": "vismem.models.text.ngrams:HashedNgrams",
+    "vectors": "vismem.models.text.vectors:WordVectors",
+    "rnn": "vismem.models.text.recurrent:RNN",
+    "lstm": "vismem.models.text.recurrent:LSTM",
+    "gru": "vismem.models.text.recurrent:GRU",
 }
 VISION = {
     "patches": "vismem.models.vision.stems:PatchStem",
