@@ -1,0 +1,69 @@
+"""Two towers, one for pictures and one for texts, into one space (CLIP, SigLIP, LiT)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from vismem.models.features import Features
+from vismem.models.layers import Array, Dense
+
+
+class Projected(nn.Module):
+    """An encoder whose `pooled` passes one linear layer without bias: [B, E] -> [B, width]."""
+
+    encoder: nn.Module
+    width: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, *inputs: Any) -> Features:
+        features = self.encoder(*inputs)
+        dense = Dense(self.width, ("embed", None), False, dtype=self.dtype, name="projection")
+        return features._replace(pooled=dense(features.pooled))
+
+
+class TwoTowers(nn.Module):
+    """How well texts fit pictures.
+
+    Attributes:
+      image, text: encoders that give Features whose `pooled` are as wide as each other's.
+      scale: first value of the logits' logarithmic scale.
+      bias: first value of what is added to the logits; None for none (softmax losses need none).
+    """
+
+    image: nn.Module
+    text: nn.Module
+    scale: float = 2.6592
+    bias: float | None = None
+
+    def setup(self) -> None:
+        self.logit_scale = self.param("logit_scale", nn.initializers.constant(self.scale), ())
+        if self.bias is not None:
+            self.logit_bias = self.param("logit_bias", nn.initializers.constant(self.bias), ())
+
+    def __call__(
+        self, image: Array, tokens: Array, mask: Array | None = None
+    ) -> tuple[Features, Features, Array]:
+        """Features of pictures [B, H, W, C] and of texts [N, L], each with `pooled` of unit length,
+        and logits float32 [B, N].
+        """
+        images, texts = self.encode_image(image), self.encode_text(tokens, mask)
+        return images, texts, self.logits(images.pooled, texts.pooled)
+
+    def encode_image(self, image: Array) -> Features:
+        return unit(self.image(image))
+
+    def encode_text(self, tokens: Array, mask: Array | None = None) -> Features:
+        return unit(self.text(tokens, mask))
+
+    def logits(self, images: Array, texts: Array) -> Array:
+        """[B, E], [N, E] -> [B, N]."""
+        logits = images @ texts.T * jnp.exp(self.logit_scale)
+        return logits if self.bias is None else logits + self.logit_bias
+
+
+def unit(features: Features) -> Features:
+    """With `pooled` in float32, of unit length."""
+    pooled = features.pooled.astype(jnp.float32)
+    return features._replace(pooled=pooled / jnp.linalg.norm(pooled, axis=-1, keepdims=True))
