@@ -3,13 +3,15 @@
 world = worlds.world("tiny")
 example = world.example("train", 0)   # .scene, .text, .claim, .image(32), .questions()
 example.claim.holds(worlds.oracle.read(example.image(32)))
+talk = worlds.dialogue("tiny").example("train", 0)   # .texts, .scenes, .claims, .needs_memory
 """
 
 import importlib
 
+from vismem.worlds.dialogue import Conversation, Dialogue, dialogue
 from vismem.worlds.world import Example, World, world
 
-__all__ = ["Example", "World", "oracle", "world"]
+__all__ = ["Conversation", "Dialogue", "Example", "World", "dialogue", "oracle", "world"]
 
 
 def __getattr__(name: str):

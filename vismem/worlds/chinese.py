@@ -9,6 +9,24 @@ def _plain(text: str) -> str:
 
 _ADJECTIVES = "[{size}的][{color}][{fill}]"
 
+_PLACES = {
+    "top left": ("左上角", "左上方"),
+    "top": ("顶部",),
+    "top right": ("右上角", "右上方"),
+    "left": ("左边", "左侧"),
+    "middle": ("中间", "中央"),
+    "right": ("右边", "右侧"),
+    "bottom left": ("左下角", "左下方"),
+    "bottom": ("底部",),
+    "bottom right": ("右下角", "右下方"),
+}
+_RELATIONS = {
+    "left of": ("左边", "左侧"),
+    "right of": ("右边", "右侧"),
+    "above": ("上方", "上面"),
+    "below": ("下方", "下面"),
+}
+
 CHINESE = Language(
     words={
         "noun": {
@@ -40,25 +58,24 @@ CHINESE = Language(
             "navy": ("深蓝色", "藏青色"),
         },
         "place": {
-            "top left": ("左上角", "左上方"),
-            "top": ("顶部",),
-            "top right": ("右上角", "右上方"),
-            "left": ("左边", "左侧"),
-            "middle": ("中间", "中央"),
-            "right": ("右边", "右侧"),
-            "bottom left": ("左下角", "左下方"),
-            "bottom": ("底部",),
-            "bottom right": ("右下角", "右下方"),
+            **_PLACES,
             "left half": ("左半边",),
             "right half": ("右半边",),
             "top half": ("上半部分",),
             "bottom half": ("下半部分",),
         },
-        "relation": {
-            "left of": ("左边", "左侧"),
-            "right of": ("右边", "右侧"),
-            "above": ("上方", "上面"),
-            "below": ("下方", "下面"),
+        "relation": _RELATIONS,
+        "to": _PLACES,
+        "direction": _RELATIONS,
+        "recalled": {
+            "it": ("它",),
+            "first": ("第一个", "你画的第一个"),
+            "before that": ("在那之前画的那个", "在那之前你画的那个"),
+        },
+        "steps": {
+            1: ("撤销上一步", "取消上一步"),
+            2: ("撤销前两步", "取消前两步"),
+            3: ("撤销前三步", "取消前三步"),
         },
         "number": {2: ("两",), 3: ("三",), 4: ("四",), 5: ("五",)},
         "attribute": {
@@ -100,6 +117,21 @@ CHINESE = Language(
         "more": ("{kinds}比{others}多吗？",),
         "same": ("{the}和{other}的{attribute}相同吗？",),
         "is it": ("{the}在{other}的{relation}吗？",),
+        "in": ("{place}",),
+        "into": ("{to}",),
+        "beside": ("{the}的{relation}",),
+        "beside two": ("{the}的{relation}、{other}的{second}",),
+        "add": ("在{where}画{a}", "在{where}加{a}"),
+        "again": ("再画一个一样的，但在{direction}", "再来一个一样的，但在{direction}"),
+        "remove": ("去掉{the}", "删除{the}"),
+        "put back": ("把你去掉的放回来", "恢复你去掉的图形"),
+        "alter color": ("把{the}变成{color}", "把{the}涂成{color}"),
+        "alter size": ("把{the}变{size}",),
+        "restore color": ("把{the}变回一开始的颜色",),
+        "restore size": ("把{the}变回一开始的大小",),
+        "move": ("把{the}移到{whither}", "把{the}挪到{whither}"),
+        "swap": ("把{the}和{other}交换位置", "交换{the}和{other}的位置"),
+        "undo": ("{steps}",),
     },
     joiners=("，", "，", "，"),
     unspell=_plain,

@@ -12,7 +12,9 @@ Templates of phrases have the slots size, fill, color, noun (nouns in the plural
 Templates of sentences have slots for things in order of their numbers, {a} {b} {c}:
   bare {a} · at {a} {place} · relation {a} {relation} {b} · chain {a} {relation} {b} {second} {c} ·
   between {a} {b} {c} · row {a}; and background {text} {background} around the whole caption.
-All others are questions (questions.py).
+All others are questions (questions.py), instructions (phrasing.py) or corrections
+(corrections.py), where {the} and {other} are a "the" phrase or words for something recalled, and
+{where} and {whither} are the templates for places.
 """
 
 import functools
@@ -37,6 +39,13 @@ from vismem.worlds.claims import (
 _USUAL = 0.85  # share of the usual word or template among its synonyms
 _SENTENCES = ("bare", "at", "relation", "chain", "between", "row")
 _COUNTS = ("none", "one", "many")
+# Slot -> the templates that fill it.
+_NESTED = {
+    **dict.fromkeys("abc", ("a",)),
+    **dict.fromkeys(("the", "other"), ("the",)),
+    "where": ("in", "beside", "beside two"),
+    "whither": ("into", "beside", "beside two"),
+}
 _SLOT = re.compile(r"\{(\w+)\}")
 
 
@@ -67,6 +76,7 @@ class Language:
             for slot, table in words.items()
         }
         self._fitting = functools.cache(self._fitting)
+        self._patterns = functools.cache(self._patterns)
 
     def word(self, slot: str, value: object, chance: Random) -> str:
         table = self.words[slot]
@@ -150,7 +160,7 @@ class Language:
     def parse(self, text: str) -> Claim:
         """The claim of a caption, as `express` was given it but for clauses that go unsaid."""
         rest, background = self._unspell(text), ()
-        for pattern in self._patterns["background"]:
+        for pattern in self._patterns("background"):
             if match := pattern.fullmatch(rest):
                 rest = match["text"]
                 background = (Background(self._values["background"][match["background"]]),)
@@ -163,7 +173,7 @@ class Language:
             readings = [
                 (match.end(), name, match)
                 for name in (*_SENTENCES, *_COUNTS)
-                for pattern in self._patterns[name]
+                for pattern in self._patterns(name)
                 if (match := pattern.match(rest))
             ]
             if not readings:
@@ -176,7 +186,7 @@ class Language:
                 counts.append(Count(self._kind(match), number))
             else:
                 clauses += self._clauses(name, match, len(things))
-                things += [self._thing(match[a]) for a in "abc" if a in match.re.groupindex]
+                things += [self.kind("a", match[a]) for a in "abc" if a in match.re.groupindex]
             rest = rest[end:]
             if not rest:
                 return Claim(tuple(things), (*clauses, *counts, *background))
@@ -186,6 +196,20 @@ class Language:
             if not joiner:
                 raise UserError(f"caption {text!r}: cannot read {rest!r}")
             rest = rest[len(joiner) :]
+
+    def match(self, template: str, text: str) -> dict[str, str] | None:
+        """The slots of a text if it was made by the template of this name, else None."""
+        text = self._unspell(text)
+        found = (pattern.fullmatch(text) for pattern in self._patterns(template))
+        return next((match.groupdict() for match in found if match), None)
+
+    def value(self, slot: str, word: str) -> object:
+        """What a word in a slot stands for; None if nothing."""
+        return self._values[slot].get(word)
+
+    def kind(self, template: str, phrase: str) -> Kind:
+        """The kind of which `phrase` is the phrase by the template of this name."""
+        return next(self._kind(m) for p in self._patterns(template) if (m := p.fullmatch(phrase)))
 
     def _clauses(self, sentence: str, match: re.Match, i: int) -> list[Clause]:
         if sentence == "at":
@@ -200,23 +224,15 @@ class Language:
             for j, slot in enumerate(named, 1)
         ]
 
-    def _thing(self, phrase: str) -> Kind:
-        return next(self._kind(m) for p in self._patterns["a"] if (m := p.fullmatch(phrase)))
-
     def _kind(self, match: re.Match) -> Kind:
         found = match.groupdict()
         noun = "nouns" if "nouns" in found else "noun"
         shape = self._values[noun].get(found.get(noun))
         return Kind(shape, *(self._values[a].get(found.get(a)) for a in ATTRIBUTES[1:]))
 
-    @functools.cached_property
-    def _patterns(self) -> dict[str, list[re.Pattern]]:
-        """Template name -> regular expressions with a group for each slot."""
-        names = ("a", *_SENTENCES, *_COUNTS, "background")
-        return {
-            name: [re.compile(self._pattern(t, True)) for t in self.templates[name]]
-            for name in names
-        }
+    def _patterns(self, name: str) -> list[re.Pattern]:
+        """Regular expressions for the templates of a name, with a group for each slot."""
+        return [re.compile(self._pattern(t, True)) for t in self.templates[name]]
 
     def _pattern(self, template: str, named: bool) -> str:
         pattern = ""
@@ -234,11 +250,10 @@ class Language:
     def _alternatives(self, slot: str) -> str:
         if slot == "text":
             return ".+"
-        if slot in ("a", "b", "c"):
-            return "|".join(self._pattern(t, False) for t in self.templates["a"])
-        slot = {"second": "relation"}.get(slot, slot)
-        words = itertools.chain(*self.words[slot].values())
-        return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+        forms = [self._pattern(t, False) for n in _NESTED.get(slot, ()) for t in self.templates[n]]
+        slot = {"second": "relation", "the": "recalled", "other": "recalled"}.get(slot, slot)
+        words = itertools.chain(*self.words.get(slot, {}).values())
+        return "|".join((*forms, *map(re.escape, sorted(words, key=len, reverse=True))))
 
 
 def _subject(clause: Clause) -> int | None:

@@ -55,11 +55,11 @@ OUTLINES = {
 }
 SHAPES = tuple(OUTLINES)
 # shape -> how far it reaches from its centre: (left, up, right, down) and the farthest corner.
-_REACH = {
+REACH = {
     s: (*(-p.min(0)).tolist(), *p.max(0).tolist(), np.hypot(*p.T).max().item())
     for s, p in OUTLINES.items()
 }
-_EDGE = 0.015  # things stay this far inside the picture
+EDGE = 0.015  # things stay this far inside the picture
 
 
 @dataclass(frozen=True)
@@ -173,16 +173,16 @@ def lined_up(rng: np.random.Generator, scene: Scene, gap: float) -> Scene:
     column = rng.random() < 0.5
     ends = []  # how far each thing reaches back and forth along the line, and to its sides
     for thing in scene.things:
-        left, up, right, down, _ = (SIZES[thing.size] * reach for reach in _REACH[thing.shape])
+        left, up, right, down, _ = (SIZES[thing.size] * reach for reach in REACH[thing.shape])
         ends.append((up, down, left, right) if column else (left, right, up, down))
     before, after, *sides = np.array(ends).T
-    space = 1 - 2 * _EDGE - (before + after).sum() - gap * (len(ends) - 1)
-    low, high = _EDGE + sides[0].max(), 1 - _EDGE - sides[1].max()
+    space = 1 - 2 * EDGE - (before + after).sum() - gap * (len(ends) - 1)
+    low, high = EDGE + sides[0].max(), 1 - EDGE - sides[1].max()
     if space < 0:
         return scene
     # Each thing follows the ones before it, and a share of the space that is left over.
     shares = np.sort(rng.random(len(ends))) * space
-    along = _EDGE + shares + np.cumsum(before + after + gap) - after - gap
+    along = EDGE + shares + np.cumsum(before + after + gap) - after - gap
     across = rng.uniform(low, high) + rng.uniform(-1, 1, len(ends)) / 32
     across = np.clip(across, low, high)
     places = zip(*((across, along) if column else (along, across)))
@@ -198,20 +198,20 @@ def _place(rng, kind, others, gap, tries=20) -> Thing | None:
     """A thing of a kind (shape, colour, size, fill) apart from the others; None if none fits."""
     shape, _, size, _ = kind
     radius = SIZES[size]
-    left, up, right, down, _ = (radius * reach for reach in _REACH[shape])
+    left, up, right, down, _ = (radius * reach for reach in REACH[shape])
     for u, v in rng.random((tries, 2)).tolist():
-        x = _EDGE + left + u * (1 - 2 * _EDGE - left - right)
-        y = _EDGE + up + v * (1 - 2 * _EDGE - up - down)
+        x = EDGE + left + u * (1 - 2 * EDGE - left - right)
+        y = EDGE + up + v * (1 - 2 * EDGE - up - down)
         thing = Thing(*kind, x, y)
-        if all(_apart(thing, other, gap) for other in others):
+        if all(apart(thing, other, gap) for other in others):
             return thing
     return None
 
 
-def _apart(a: Thing, b: Thing, gap: float) -> bool:
+def apart(a: Thing, b: Thing, gap: float) -> bool:
     """Whether bounding boxes or bounding circles are at least `gap` apart."""
     ra, rb = SIZES[a.size], SIZES[b.size]
-    (al, au, ar, ad, ac), (bl, bu, br, bd, bc) = _REACH[a.shape], _REACH[b.shape]
+    (al, au, ar, ad, ac), (bl, bu, br, bd, bc) = REACH[a.shape], REACH[b.shape]
     return (
         math.hypot(a.x - b.x, a.y - b.y) >= ra * ac + rb * bc + gap
         or b.x - a.x >= ra * ar + rb * bl + gap

@@ -151,11 +151,11 @@ class World:
             if split == "compositional":
                 if any((t.shape, t.color) in self.held_out for t in scene.things):
                     return scene
-            elif _part(scene) == split:
+            elif part(scene) == split:
                 return scene
 
 
-def _part(scene: Scene) -> str:
+def part(scene: Scene) -> str:
     """The split to which the content of a scene belongs: a tenth each to val and test."""
     things = sorted((t.shape, t.color, t.size, t.fill, captions.ninth(t)) for t in scene.things)
     share = zlib.crc32(repr((scene.background, things)).encode()) % 10
