@@ -217,8 +217,9 @@ def _matched(
             )
         matched[name] = tensor, source
     used = {family.canonical(t.name) for t in tensors.values()}
+    ignored = family.ignored(config) if callable(family.ignored) else family.ignored
     for name in sorted(set(stored) - used):
-        if not re.match(family.ignored, name):
+        if not re.match(ignored, name):
             source = stored[name]
             raise UserError(
                 f"{source.file}: tensor {source.name!r} {list(source.shape)} has no place in "

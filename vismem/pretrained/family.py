@@ -21,11 +21,14 @@ class Tensor:
       axes: our axis i is the tensor's axes[i]; None where they are laid out alike.
       part: (axis of the tensor, index, count): we hold that one of `count` equal parts; the tensor
         holds several of our parameters side by side.
+      ones: leading axes of length 1 that the tensor has, ours lacks, and `axes` and `part` do not
+        count.
     """
 
     name: str
     axes: tuple[int, ...] | None = None
     part: tuple[int, int, int] | None = None
+    ones: int = 0
 
     def file_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the whole tensor in the file, from our parameter's."""
@@ -35,7 +38,7 @@ class Tensor:
         if self.part:
             axis, _, count = self.part
             found[axis] *= count
-        return tuple(found)
+        return (1,) * self.ones + tuple(found)
 
     def read(self, stored: Any, shape: tuple[int, ...], index: tuple[slice, ...]) -> np.ndarray:
         """Our parameter[index], read from a safetensors slice; no more of the file than that.
@@ -50,15 +53,17 @@ class Tensor:
             cut[theirs] = slice(start, stop)
         if self.part:
             axis, place, count = self.part
-            offset = place * (stored.get_shape()[axis] // count)
+            offset = place * (stored.get_shape()[self.ones + axis] // count)
             cut[axis] = slice(cut[axis].start + offset, cut[axis].stop + offset)
+        cut = [slice(0, 1)] * self.ones + cut
         values = stored[tuple(cut)] if cut else stored[...]
-        return np.ascontiguousarray(values if self.axes is None else values.transpose(self.axes))
+        values = values.reshape(values.shape[self.ones :])
+        return np.asarray(values if self.axes is None else values.transpose(self.axes), order="C")
 
     def write(self, values: np.ndarray) -> np.ndarray:
         """The tensor (or our part of it) from our parameter: the inverse of reading."""
         back = values if self.axes is None else values.transpose(np.argsort(self.axes))
-        return np.ascontiguousarray(back)
+        return np.asarray(back.reshape((1,) * self.ones + back.shape), order="C")
 
 
 def linear(ours: str, theirs: str, use_bias: bool = True) -> dict[str, Tensor]:
@@ -92,7 +97,8 @@ class Family:
         those of the outputs that are wanted, where the inputs do not settle them.
       canonical: any spelling of a tensor's name -> the one spelling `tensors` uses, without the
         prefix that a model with a head puts in front; both sides of a comparison pass through it.
-      ignored: regex, matched from the start, of canonical names of no use here: heads, buffers.
+      ignored: regex, matched from the start, of canonical names of no use here: heads, buffers; or
+        config -> that regex.
       settle: (config, canonical names in the files) -> config, for what only the files tell.
       masks: output -> the input that says which of its positions exist, for outputs of [B, L, ...].
     """
@@ -103,6 +109,6 @@ class Family:
     example: Callable[[Config], tuple[Any, ...]]
     run: Callable[[nn.Module, Any, Arrays, Mapping[str, tuple[int, ...]]], dict[str, jax.Array]]
     canonical: Callable[[str], str] = str
-    ignored: str = r"(?!)"
+    ignored: str | Callable[[Config], str] = r"(?!)"
     settle: Callable[[Config, set[str]], Config] = lambda config, names: config
     masks: Mapping[str, str] = field(default_factory=dict)
