@@ -1,7 +1,8 @@
 """The parts of the transformers that pretrained weights fill, and the block of BERT, GPT-2, CLIP,
 SigLIP, ViT and DINOv2.
 
-Shapes: B batch, L tokens, D width, H heads, M keys. Parameters are float32; products run in `dtype`.
+Shapes: B batch, L tokens, D width, H heads, M keys. Parameters are float32; products run in
+`dtype`.
 """
 
 from collections.abc import Callable
@@ -56,7 +57,7 @@ class Attention(nn.Module):
     Attributes:
       heads: of queries. kv_heads: of keys and values, each shared by a group of heads (Ainslie et
         al. 2023); as many by default. head_dim: D / heads by default.
-      causal: a token sees none after it.
+      causal: a token sees none after it; with a window, only that many up to itself.
       qkv_bias, out_bias: whether these layers have a bias.
       scale: of the logits; head_dim ** -0.5 by default.
     """
@@ -68,6 +69,7 @@ class Attention(nn.Module):
     kv_heads: int | None = None
     head_dim: int | None = None
     scale: float | None = None
+    window: int | None = None
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -127,10 +129,25 @@ class Attention(nn.Module):
             None if mask is None else mask[:, None, None, :],
             scale=self.scale,
             is_causal=self.causal and position is None,
+            local_window_size=(self.window - 1, 0) if self.window else None,
             implementation="xla",
         )
         out = Dense(width, ("heads", "embed"), self.out_bias, dtype=self.dtype, name="out")
         return out(mixed.reshape(*x.shape[:-1], -1))
+
+
+def tied_logits(x: Array, words: nn.Module) -> Array:
+    """[B, L, D] -> [B, L, vocab_size]: products with the rows of an `Embed` that was called."""
+    table = nn.unbox(words.variables["params"]["embedding"])
+    return x @ table.T.astype(x.dtype)
+
+
+def last_token(x: Array, mask: Array | None = None) -> Array:
+    """The last that exists of tokens [B, L, D], given bool [B, L]: [B, D]."""
+    if mask is None:
+        return x[:, -1]
+    last = mask.shape[1] - 1 - mask[:, ::-1].argmax(1)
+    return jnp.take_along_axis(x, last[:, None, None], axis=1)[:, 0]
 
 
 def rotate(x: Array, cosines: Array, sines: Array) -> Array:

@@ -6,6 +6,12 @@ A family is one file and one line here. Nothing but JSON and safetensors is read
 # config.json's model_type -> the family that reads it.
 FAMILIES = {
     "bert": "vismem.pretrained.bert:FAMILY",
+    "gpt2": "vismem.pretrained.gpt2:FAMILY",
+    "llama": "vismem.pretrained.llama:FAMILY",
+    "mistral": "vismem.pretrained.llama:FAMILY",
+    "mt5": "vismem.pretrained.t5:FAMILY",
+    "qwen2": "vismem.pretrained.llama:FAMILY",
+    "t5": "vismem.pretrained.t5:FAMILY",
 }
 
 

@@ -45,13 +45,14 @@ def tensors(config: Config) -> dict[str, Tensor]:
 
 def run(module: Bert, params: Any, inputs: Any, shapes: Any) -> dict[str, Any]:
     mask = inputs.get("attention_mask")
-    features, pooled = module.apply(
+    features = module.apply(
         {"params": params},
         inputs["input_ids"],
         None if mask is None else mask > 0,
         inputs.get("token_type_ids"),
     )
-    return {"last_hidden_state": features, "pooler_output": pooled}
+    outputs = {"last_hidden_state": features.tokens}
+    return outputs | ({"pooler_output": features.pooled} if module.pooler else {})
 
 
 def canonical(name: str) -> str:
@@ -72,7 +73,7 @@ FAMILY = Family(
     example=lambda config: (jnp.zeros((1, 1), jnp.int32),),
     run=run,
     canonical=canonical,
-    ignored=r"cls\.|classifier\.|qa_outputs\.|embeddings\.position_ids$",
+    ignored=lambda config: r"cls\.|classifier\.|qa_outputs\.|embeddings\.position_ids$",
     settle=lambda config, names: config | {"add_pooling_layer": "pooler.dense.weight" in names},
     masks={"last_hidden_state": "attention_mask"},
 )

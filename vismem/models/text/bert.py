@@ -6,17 +6,19 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from vismem.errors import UserError
+from vismem.models.features import Features
 from vismem.models.layers import Array, Dense, Embed, LayerNorm
 from vismem.models.transformer import Block, Stack
 
 
 class Bert(nn.Module):
-    """Token ids -> features and, with a pooler, one vector of the whole.
+    """Token ids -> Features.
 
     Attributes:
       hidden: width of the feed-forward layers.
       positions: the most tokens of a text. segments: rows of the segment table.
-      pooler: whether there is a pooled vector.
+      pooler: whether `pooled` is the first token after one more layer, or the token itself.
       scan: see `Stack`.
     """
 
@@ -36,14 +38,16 @@ class Bert(nn.Module):
     @nn.compact
     def __call__(
         self, ids: Array, mask: Array | None = None, segments: Array | None = None
-    ) -> tuple[Array, Array | None]:
-        """Features [B, L, D], and the pooled vector [B, D] or None.
+    ) -> Features:
+        """Encodes texts.
 
         Args:
           ids: int32 [B, L], L up to `positions`.
           mask: bool [B, L], the tokens that exist; all by default.
           segments: int32 [B, L], the first by default.
         """
+        if ids.shape[1] > self.positions:
+            raise UserError(f"texts of {ids.shape[1]} tokens: BERT takes {self.positions} here")
         embed = partial(Embed, features=self.width, dtype=self.dtype)
         x = embed(self.vocab_size, name="words")(ids)
         x = x + embed(self.positions, name="positions_table")(jnp.arange(ids.shape[1]))
@@ -60,7 +64,8 @@ class Bert(nn.Module):
             dtype=self.dtype,
         )
         x = Stack(block, self.layers, self.scan, name="blocks")(x, mask)
-        if not self.pooler:
-            return x, None
-        pool = Dense(self.width, ("embed", None), dtype=self.dtype, name="pool")
-        return x, nn.tanh(pool(x[:, 0]))
+        pooled = x[:, 0]
+        if self.pooler:
+            pool = Dense(self.width, ("embed", None), dtype=self.dtype, name="pool")
+            pooled = nn.tanh(pool(pooled))
+        return Features(x, pooled, x[:, :0])
