@@ -91,6 +91,9 @@ def arguments() -> argparse.ArgumentParser:
     sub.add_argument("first", metavar="RUN", type=Path)
     sub.add_argument("second", metavar="RUN", type=Path)
     sub.add_argument("--out", type=Path, default=Path("compare.png"), help="the curves")
+
+    sub = command(report, "write a run's page")
+    sub.add_argument("folder", metavar="RUN", type=Path, help="a run's folder")
     return parser
 
 
@@ -177,6 +180,13 @@ def compare(options: argparse.Namespace) -> None:
     compare.show(options.first, options.second)
     curves.write(compare.draw(options.first, options.second), options.out)
     print(options.out)
+
+
+def report(options: argparse.Namespace) -> None:
+    """Writes RUN/page.html: config, curves, drawings over time, numbers, timings, versions."""
+    from vismem.reports import page
+
+    print(page.write(options.folder))
 
 
 if __name__ == "__main__":
