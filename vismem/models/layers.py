@@ -27,7 +27,9 @@ class Dense(nn.Module):
     """x [..., in] -> x @ kernel + bias [..., features].
 
     Not `nn.Dense`: the logical axes of the kernel are an argument, so that no layer needs a
-    wrapper.
+    wrapper; and the product is of matrices, for the sake of its gradient: over several axes at once
+    XLA:CPU sums a kernel's gradient after a transposing copy that costs as much as the step's
+    products (benchmarks/step.py).
     """
 
     features: int
@@ -41,11 +43,11 @@ class Dense(nn.Module):
     def __call__(self, x: Array) -> Array:
         kernel_init = nn.with_logical_partitioning(self.kernel_init, self.axes)
         kernel = self.param("kernel", kernel_init, (x.shape[-1], self.features))
-        y = x.astype(self.dtype) @ kernel.astype(self.dtype)
+        y = x.reshape(-1, x.shape[-1]).astype(self.dtype) @ kernel.astype(self.dtype)
         if self.use_bias:
             bias_init = nn.with_logical_partitioning(self.bias_init, self.axes[1:])
             y = y + self.param("bias", bias_init, (self.features,)).astype(self.dtype)
-        return y
+        return y.reshape(*x.shape[:-1], self.features)
 
 
 def normalize(x: Array, epsilon: float = 1e-6) -> Array:

@@ -269,7 +269,10 @@ class Flow:
 
         if self.remat:
             step = jax.checkpoint(step)
-        return jax.lax.scan(step, fresh, (canvases, times, keep))[1]
+        # Without remat the steps are laid out one after the other: stacks of what a scan would keep for
+        # the backward pass cost more than they save.
+        unroll = 1 if self.remat else self.length
+        return jax.lax.scan(step, fresh, (canvases, times, keep), unroll=unroll)[1]
 
 
 def column(x: jax.Array) -> jax.Array:
