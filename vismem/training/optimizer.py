@@ -1,22 +1,21 @@
-"""How parameters move: an optax optimizer by name, a schedule, and rules over parameter names.
-
-A rule list is ordered pairs (regex, value), searched for in names like
-"generator/painter/block_0/mlp/up/kernel"; the first that matches decides.
+"""How parameters move: an optax optimizer by name, a schedule, and rules over parameter names
+(names.py) like "generator/paint/block_0/mlp/up/kernel".
 """
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import unflatten_dict
 
 from vismem.errors import UserError
-
-Flat = dict[str, Any]  # parameter name -> array
+from vismem.objectives.base import Params
+from vismem.training import lora
+from vismem.training.lora import LoraConfig
+from vismem.training.names import Flat, match, names
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,8 @@ class OptimizerConfig:
       clip: largest global norm of a player's gradient; 0 for no limit.
       accumulate: microbatches that a step's gradient is the mean of.
       freeze: rules; a frozen parameter has no gradient and no optimizer state.
+      frozen_dtype: in which frozen parameters are kept.
+      lora: low-rank adapters. Their kernels are frozen, and they themselves never.
       decay: rules with factors of the weight decay. What none names decays if it has two axes.
       lr_factors: rules with factors of the learning rate; 1 for what none names.
     """
@@ -50,6 +51,8 @@ class OptimizerConfig:
     clip: float = 1.0
     accumulate: int = 1
     freeze: tuple[tuple[str, bool], ...] = ()
+    frozen_dtype: Literal["float32", "bfloat16"] = "float32"
+    lora: LoraConfig = field(default_factory=LoraConfig)
     decay: tuple[tuple[str, float], ...] = ()
     lr_factors: tuple[tuple[str, float], ...] = ()
 
@@ -72,12 +75,15 @@ class Optimizer:
 
     Attributes:
       players: player -> optax transformation over the player's trained parameters, {name: array}.
-      frozen: names of parameters that stay.
+      frozen: names of parameters that stay. frozen_dtype: which they are kept in.
+      lora: the adapters.
       schedule: step -> learning rate, before factors.
     """
 
     players: Mapping[str, optax.GradientTransformation]
     frozen: frozenset[str]
+    frozen_dtype: str
+    lora: LoraConfig
     schedule: Callable[[jax.Array], jax.Array]
 
     def split(self, player: str, params: Any) -> tuple[Flat, Flat]:
@@ -92,10 +98,27 @@ class Optimizer:
         flat = {n: p for part in parts for n, p in part.items()}
         return unflatten_dict(flat, sep="/")[player]
 
+    def stored(self, params: Params) -> Params:
+        """Parameters {player: tree} in the dtypes they are kept in."""
+        flat = names(params)
+        kept = {n: flat[n].astype(self.frozen_dtype) for n in self.frozen}
+        return unflatten_dict({**flat, **kept}, sep="/")
 
-def names(params: Mapping[str, Any]) -> Flat:
-    """{player: tree} -> {"player/.../kernel": array}."""
-    return flatten_dict(params, sep="/")
+    def merged(self, params: Params) -> Params:
+        """Parameters {player: tree} as the objective is given them, adapters in their kernels."""
+        return lora.merge(self.lora, params)
+
+    def averaged(self, average: Params, params: Params, decay: jax.Array) -> Params:
+        """The running average moved on toward `merged(params)`; what is frozen stays as it is."""
+        now, moving = names(self.merged(params)), names(params).keys() - self.frozen
+        moving |= {n.removesuffix(lora.A) for n in moving}
+        return unflatten_dict(
+            {
+                n: decay * e + (1 - decay) * now[n] if n in moving else e
+                for n, e in names(average).items()
+            },
+            sep="/",
+        )
 
 
 def make_optimizer(config: OptimizerConfig, params: Mapping[str, Any], steps: int) -> Optimizer:
@@ -112,7 +135,11 @@ def make_optimizer(config: OptimizerConfig, params: Mapping[str, Any], steps: in
     )
     factors = match(config.lr_factors, flat, "optimizer.lr_factors", lambda name: 1.0)
     schedule = make_schedule(config, steps)
-    frozen_names = frozenset(name for name, is_frozen in frozen.items() if is_frozen)
+    frozen_names = frozenset(
+        name
+        for name, is_frozen in frozen.items()
+        if (is_frozen or name + lora.A in flat) and not name.endswith((lora.A, lora.B))
+    )
     if len(frozen_names) == len(flat):
         raise UserError("optimizer.freeze: freezes every parameter; leave some to train")
     # Learning-rate factors come after the decay, so that they scale it too, as a lower lr would.
@@ -127,7 +154,13 @@ def make_optimizer(config: OptimizerConfig, params: Mapping[str, Any], steps: in
         optax.stateless(lambda updates, _: {n: factors[n] * u for n, u in updates.items()}),
         optax.scale_by_learning_rate(schedule),
     )
-    return Optimizer(dict.fromkeys(params, transform), frozen_names, schedule)
+    return Optimizer(
+        players=dict.fromkeys(params, transform),
+        frozen=frozen_names,
+        frozen_dtype=config.frozen_dtype,
+        lora=config.lora,
+        schedule=schedule,
+    )
 
 
 def _direction(config: OptimizerConfig) -> optax.GradientTransformation:
@@ -184,24 +217,3 @@ def make_schedule(config: OptimizerConfig, steps: int) -> Callable[[jax.Array], 
         return config.lr * jnp.minimum(1, (step + 1) / (warmup + 1)) * course
 
     return schedule
-
-
-def match(
-    rules: tuple[tuple[str, Any], ...],
-    names: Mapping[str, Any],
-    key: str,
-    default: Callable[[str], Any],
-) -> dict[str, Any]:
-    """name -> the value of the first rule whose regex is found in it, or `default(name)`."""
-    try:
-        compiled = [(re.compile(regex), value) for regex, value in rules]
-    except re.error as error:
-        raise UserError(f"{key}: {error.pattern!r} is not a regular expression ({error})") from None
-    for regex, _ in compiled:
-        if not any(map(regex.search, names)):
-            some = next(iter(names))
-            raise UserError(f"{key}: {regex.pattern!r} matches no parameter; one is {some!r}")
-    return {
-        name: next((value for regex, value in compiled if regex.search(name)), default(name))
-        for name in names
-    }

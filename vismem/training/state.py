@@ -1,7 +1,8 @@
 """The train state, made in its shards: a model larger than one host never exists in one place.
 
-A state is a dict: `params` and `ema` {player: tree}, `opt` {player: optimizer state}, `step` int32,
-the number of updates made, and `key`, the data of the run's random key.
+A state is a dict: `params` {player: tree} with adapters beside their kernels (lora.py), `ema`, the
+average of what the objective is given, so with adapters merged, `opt` {player: optimizer state},
+`step` int32, the number of updates made, and `key`, the data of the run's random key.
 """
 
 from collections.abc import Mapping
@@ -10,13 +11,16 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import unflatten_dict
 from jax.sharding import Mesh
 from jax.tree_util import DictKey
 
-from vismem.objectives.base import Objective
+from vismem.objectives.base import Objective, Params
 from vismem.parallel import rules
 from vismem.random import named_key
-from vismem.training.optimizer import OptimizerConfig, make_optimizer, names
+from vismem.training import lora
+from vismem.training.names import Flat, names
+from vismem.training.optimizer import OptimizerConfig, make_optimizer
 
 State = dict[str, Any]
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
@@ -43,12 +47,12 @@ class Layout:
         mesh: Mesh,
         steps: int,
     ):
-        self.objective, self.batch = objective, batch
+        self.objective, self.lora, self.batch = objective, config.lora, batch
         key = jax.random.key(0)
-        boxed = jax.eval_shape(objective.init, key, batch)
+        boxed = jax.eval_shape(self._boxed, key)
         params = nn.unbox(boxed)
         self.optimizer = make_optimizer(config, params, steps)
-        abstract = jax.eval_shape(self._make, jax.random.key_data(key))
+        abstract = jax.eval_shape(self._make, jax.random.key_data(key), {})
         by_name = names(rules.shardings(boxed, mesh))
         shape_of = {name: p.shape for name, p in names(params).items()}
 
@@ -60,10 +64,11 @@ class Layout:
                     return by_name[entry.key]
             return rules.replicated(mesh)
 
+        plain = {name: by_name[name] for name in names(abstract["ema"])}
         self.shardings = {
             "params": rules.shardings(boxed, mesh),
             "opt": jax.tree_util.tree_map_with_path(like_parameter, abstract["opt"]),
-            "ema": rules.shardings(boxed, mesh),
+            "ema": unflatten_dict(plain, sep="/"),
             "step": rules.replicated(mesh),
             "key": rules.replicated(mesh),
         }
@@ -73,24 +78,34 @@ class Layout:
             self.shardings,
         )
 
-    def init(self, seed: int) -> State:
-        """The state before the first step; each device makes its own shards."""
+    def init(self, seed: int, given: Flat | None = None) -> State:
+        """The state before the first step; each device makes its own shards.
+
+        Args:
+          given: parameters that are not drawn at random, by name; consumed.
+        """
         key = jax.random.key_data(jax.random.key(seed))
-        return jax.jit(self._make, out_shardings=self.shardings)(key)
+        make = jax.jit(self._make, out_shardings=self.shardings, donate_argnums=1)
+        return make(key, given or {})
 
     def parameters(self) -> int:
-        """How many parameters all players have."""
+        """How many parameters all players have, adapters included."""
         return sum(p.size for p in jax.tree.leaves(self.shapes["params"]))
 
-    def _make(self, key_data: jax.Array) -> State:
+    def _boxed(self, key: jax.Array) -> Params:
+        """Initial parameters with their logical axes."""
         batch = {name: jnp.zeros(x.shape, x.dtype) for name, x in self.batch.items()}
-        key = jax.random.wrap_key_data(key_data)
-        params = nn.unbox(self.objective.init(named_key(key, "init"), batch))
+        params = self.objective.init(named_key(key, "init"), batch)
+        return lora.add(self.lora, params, named_key(key, "lora"))
+
+    def _make(self, key_data: jax.Array, given: Flat) -> State:
+        drawn = nn.unbox(self._boxed(jax.random.wrap_key_data(key_data)))
+        params = self.optimizer.stored(unflatten_dict({**names(drawn), **given}, sep="/"))
         opt = {
             player: transform.init(self.optimizer.split(player, params[player])[0])
             for player, transform in self.optimizer.players.items()
         }
         # The average starts as a copy: the step donates its state, and no buffer twice.
-        ema = jax.tree.map(jnp.copy, params)
+        ema = jax.tree.map(jnp.copy, self.optimizer.merged(params))
         step = jnp.zeros((), jnp.int32)
         return {"params": params, "opt": opt, "ema": ema, "step": step, "key": key_data}

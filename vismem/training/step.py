@@ -12,7 +12,8 @@ from jax.sharding import Mesh
 from vismem.objectives.base import Batch, Metrics, Objective
 from vismem.parallel import rules
 from vismem.random import named_key
-from vismem.training.optimizer import Flat, Optimizer
+from vismem.training.names import Flat
+from vismem.training.optimizer import Optimizer
 from vismem.training.state import State
 
 TrainStep = Callable[[State, Batch], tuple[State, Metrics]]
@@ -42,7 +43,7 @@ def make_train_step(
         for player in objective.players:  # each sees what those before it have become
             trained, frozen = optimizer.split(player, params[player])
             gradient, found = mean_gradient(
-                partial(player_loss, objective, player, params, frozen),
+                partial(player_loss, objective, optimizer, player, params, frozen),
                 trained,
                 batch,
                 named_key(key, f"loss {player}"),
@@ -56,12 +57,11 @@ def make_train_step(
             metrics |= {prefix + name: value for name, value in found.items()}
         metrics["lr"] = optimizer.schedule(step)
         decay = jnp.minimum(ema, (1 + step) / (10 + step))
-        average = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, state["ema"], params)
         metrics = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
         return {
             "params": params,
             "opt": opt,
-            "ema": average,
+            "ema": optimizer.averaged(state["ema"], params, decay),
             "step": step + 1,
             "key": state["key"],
         }, metrics
@@ -71,6 +71,7 @@ def make_train_step(
 
 def player_loss(
     objective: Objective,
+    optimizer: Optimizer,
     player: str,
     params: dict[str, Any],
     frozen: Flat,
@@ -79,8 +80,8 @@ def player_loss(
     key: jax.Array,
 ) -> tuple[jax.Array, Metrics]:
     """A player's loss as a function of its trained parameters; all others are constants."""
-    params = params | {player: Optimizer.join(player, trained, frozen)}
-    loss, metrics = objective.loss(player, params, batch, key)
+    params = params | {player: optimizer.join(player, trained, frozen)}
+    loss, metrics = objective.loss(player, optimizer.merged(params), batch, key)
     return loss, {**metrics, "loss": loss}
 
 
