@@ -6,12 +6,24 @@ A family is one file and one line here. Nothing but JSON and safetensors is read
 # config.json's model_type -> the family that reads it.
 FAMILIES = {
     "bert": "vismem.pretrained.bert:FAMILY",
+    "clip": "vismem.pretrained.clip:FAMILY",
+    "clip_text_model": "vismem.pretrained.clip:TEXT",
+    "clip_vision_model": "vismem.pretrained.clip:VISION",
+    "dinov2": "vismem.pretrained.dinov2:FAMILY",
+    "dinov2_with_registers": "vismem.pretrained.dinov2:FAMILY",
     "gpt2": "vismem.pretrained.gpt2:FAMILY",
     "llama": "vismem.pretrained.llama:FAMILY",
     "mistral": "vismem.pretrained.llama:FAMILY",
     "mt5": "vismem.pretrained.t5:FAMILY",
     "qwen2": "vismem.pretrained.llama:FAMILY",
+    "resnet": "vismem.pretrained.resnet:FAMILY",
+    "siglip": "vismem.pretrained.siglip:FAMILY",
+    "siglip_text_model": "vismem.pretrained.siglip:TEXT",
+    "siglip_vision_model": "vismem.pretrained.siglip:VISION",
+    "squeezenet": "vismem.pretrained.squeezenet:FAMILY",
     "t5": "vismem.pretrained.t5:FAMILY",
+    "vgg": "vismem.pretrained.vgg:FAMILY",
+    "vit": "vismem.pretrained.vit:FAMILY",
 }
 
 
