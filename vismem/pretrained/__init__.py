@@ -28,7 +28,7 @@ FAMILIES = {
 
 
 def __getattr__(name):
-    if name in ("Pretrained", "load", "export"):  # on first use: they bring jax
+    if name in ("Pretrained", "describe", "load", "export"):  # on first use: they bring jax
         from vismem.pretrained import checkpoint
 
         return getattr(checkpoint, name)

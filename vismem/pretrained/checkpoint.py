@@ -70,10 +70,7 @@ def load(
       UserError: a file or a tensor that is missing, damaged, superfluous or of a wrong shape.
     """
     folder = find(folder)
-    config = read_config(folder, architecture)
-    family = family_of(config, folder)
-    stored = {family.canonical(t.name): t for t in _stored(folder)}
-    config = family.settle(config, set(stored))
+    config, family, stored = _described(folder, architecture)
     module = family.module(config)
     boxed = jax.eval_shape(module.init, jax.random.key(0), *family.example(config))["params"]
     shapes = flatten_dict(nn.unbox(boxed), sep="/")
@@ -84,6 +81,19 @@ def load(
     for name, (tensor, source) in sources.items():
         flat[name] = _place(tensor, source, shapes[name].shape, shardings[name], dtype)
     return Pretrained(module, unflatten_dict(flat, sep="/"), config)
+
+
+def describe(folder: str | Path, architecture: str | None = None) -> Config:
+    """The config that `load` gives, without reading any weights; arguments as there."""
+    return _described(find(folder), architecture)[0]
+
+
+def _described(folder: Path, architecture: str | None) -> tuple[Config, Family, dict[str, Stored]]:
+    """Config, family, and the tensors by their canonical names."""
+    config = read_config(folder, architecture)
+    family = family_of(config, folder)
+    stored = {family.canonical(t.name): t for t in _stored(folder)}
+    return family.settle(config, set(stored)), family, stored
 
 
 def find(folder: str | Path) -> Path:
