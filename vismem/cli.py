@@ -94,6 +94,10 @@ def arguments() -> argparse.ArgumentParser:
 
     sub = command(report, "write a run's page")
     sub.add_argument("folder", metavar="RUN", type=Path, help="a run's folder")
+
+    sub = command(verify, "compare a pretrained model with the outputs stored beside it")
+    sub.add_argument("folder", metavar="FOLDER", help="with inputs.npz and outputs.npz")
+    sub.add_argument("--tolerance", type=float, default=1e-5, help="the largest error (1e-5)")
     return parser
 
 
@@ -187,6 +191,15 @@ def report(options: argparse.Namespace) -> None:
     from vismem.reports import page
 
     print(page.write(options.folder))
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Runs inputs.npz and compares with outputs.npz; exit code 1 where an error is too large."""
+    from vismem.pretrained import verify
+
+    errors = verify.errors(options.folder)
+    verify.show(errors, options.tolerance, options.folder)
+    return int(not all(error <= options.tolerance for error in errors.values()))
 
 
 if __name__ == "__main__":
