@@ -9,117 +9,22 @@ test by a hash, compositional has pairs of shape and colour that no other split 
 """
 
 import collections
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 
 import numpy as np
 
 from vismem.errors import UserError
 from vismem.registry import nearest
-from vismem.worlds.captions import kind_of, values, varied
-from vismem.worlds.claims import DIRECTIONS, MARGIN, NINTHS, Claim, Kind
-from vismem.worlds.instructions import (
-    ROLES,
-    Add,
-    Again,
-    Alter,
-    Beside,
-    In,
-    Instruction,
-    Move,
-    Named,
-    PutBack,
-    Recalled,
-    Reference,
-    Remove,
-    State,
-    Swap,
-    Undo,
-    Where,
-    interpret,
-    needs_memory,
-)
-from vismem.worlds.phrasing import phrase
+from vismem.worlds.claims import MARGIN, Claim
+from vismem.worlds.instructions import State
 from vismem.worlds.render import render
-from vismem.worlds.scene import PRESETS, Preset, Scene
+from vismem.worlds.scene import Scene
+from vismem.worlds.speaker import FORMS, Form, Speaker, Turn
 from vismem.worlds.world import LANGUAGES, held_out_pairs, part
 
 SPLITS = ("train", "val", "test", "compositional")
 _LAST_TRIES = 20  # at a last turn whose scene is in the split, before starting anew
-_AXES = (("left of", "right of"), ("above", "below"))
-
-
-@dataclass(frozen=True)
-class Form:
-    """How the conversations of a preset go.
-
-    Attributes:
-      preset: what the things are made of; `most` are on the canvas at once.
-      turns: the fewest and the most.
-      actions: action -> how often it is tried, relative to the others.
-      roles: what references by memory there are.
-      recalling: share of references that are tried by memory.
-      beside: share of places that are said by a thing nearby, if there is one; the others are by
-        the ninth of the picture.
-      two: share of the former that are by two things, if there are two.
-    """
-
-    preset: Preset
-    turns: tuple[int, int]
-    actions: Mapping[str, float]
-    roles: tuple[str, ...] = ROLES
-    recalling: float = 0.75
-    beside: float = 0.5
-    two: float = 0.2
-
-
-FORMS = {
-    "tiny": Form(
-        replace(PRESETS["tiny"], most=4),
-        (1, 8),
-        {
-            "add": 4,
-            "again": 2,
-            "remove": 1.5,
-            "put back": 6,
-            "alter": 2,
-            "restore": 5,
-            "move": 2,
-            "swap": 1,
-            "undo": 1.5,
-        },
-    ),
-    # As in El-Nouby et al. 2019: five turns, each adds a thing that lies beside earlier ones. The
-    # first has any place, where i-CLEVR has the middle: it would show which one was the first.
-    "iclevr": Form(
-        replace(PRESETS["tiny"], sizes=("small",), most=5),
-        (5, 5),
-        {"add": 1},
-        roles=("it",),
-        beside=1.0,
-        two=0.6,
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Turn:
-    """An instruction and what it led to.
-
-    Attributes:
-      text: the instruction.
-      instruction: its logical form.
-      claim: what it asks for: that this is done, and everything else as it was.
-      scene: the scene after it, one of those of which the claim holds.
-      needs_memory: whether the scene before it leaves open what is asked (instructions.py).
-    """
-
-    text: str
-    instruction: Instruction
-    claim: Claim
-    scene: Scene
-    needs_memory: bool
 
 
 @dataclass(frozen=True)
@@ -167,15 +72,15 @@ class Conversation:
           index: 0, 1, ...: which of the many there are; two indices may give the same one.
         """
         chance = Random(f"near miss {self._seed} {turn} {index}")
-        speaker = _Speaker(self._form, self._form.preset.pairs, LANGUAGES[self.lang], chance)
+        speaker = Speaker(self._form, self._form.preset.pairs, LANGUAGES[self.lang], chance)
         truth, state = self.turns[turn], self._states[turn]
         for instruction in speaker.misunderstandings(state, truth.instruction):
-            if miss := speaker.turn(state, instruction, Random(f"words {self._seed}")):
-                miss = miss[0]
+            if found := speaker.turn(state, instruction, _wording(self._seed, turn)):
+                miss, _ = found
                 confused = truth.claim.holds(miss.scene, -MARGIN)
                 if not confused and not miss.claim.holds(truth.scene, -MARGIN):
                     return miss
-        raise AssertionError("a speaker never ends")
+        raise AssertionError("misunderstandings never end")
 
 
 class Dialogue:
@@ -213,20 +118,20 @@ class Dialogue:
         if index < 0:
             raise UserError(f"dialogue: index={index} must be 0 or more")
         seed = f"{self.seed} {split} {index}"
-        chance, wording = Random(f"dialogue {seed}"), Random(f"words {seed}")
+        chance = Random(f"dialogue {seed}")
         if lang == "mixed":
-            lang = wording.choice(tuple(LANGUAGES))
+            lang = Random(f"lang {seed}").choice(tuple(LANGUAGES))
         turns = turns or chance.randint(fewest, most)
         pairs = self.form.preset.pairs if split == "compositional" else self._seen
-        speaker = _Speaker(self.form, pairs, LANGUAGES[lang], chance)
+        speaker = Speaker(self.form, pairs, LANGUAGES[lang], chance)
         while True:
             said, states = [], [State(self.form.preset)]
-            while len(said) < turns - 1:
-                turn, state = speaker.next(states[-1], wording)
+            for i in range(turns - 1):
+                turn, state = speaker.next(states[-1], _wording(seed, i))
                 said.append(turn)
                 states.append(state)
             for _ in range(_LAST_TRIES):
-                turn, _ = speaker.next(states[-1], wording)
+                turn, _ = speaker.next(states[-1], _wording(seed, turns - 1))
                 if self._belongs(turn.scene, split):
                     return Conversation((*said, turn), lang, tuple(states), self.form, seed)
 
@@ -247,140 +152,9 @@ class Dialogue:
         return part(scene) == split
 
 
-class _Speaker:
-    """Thinks of instructions by chance.
-
-    Args:
-      form: which, and how often.
-      pairs: the pairs of shape and colour to choose from.
-      language: to say them in.
-      chance: where the randomness comes from.
-    """
-
-    def __init__(self, form: Form, pairs, language, chance: Random):
-        self.form, self.pairs, self.language, self.chance = form, pairs, language, chance
-        self.attributes = varied(form.preset)
-
-    def next(self, state: State, wording: Random) -> tuple[Turn, State]:
-        while True:
-            instruction = self.anything(state)
-            if instruction and (turn := self.turn(state, instruction, wording)):
-                return turn
-
-    def turn(
-        self, state: State, instruction: Instruction, wording: Random
-    ) -> tuple[Turn, State] | None:
-        """A turn and the state after it; None if the instruction makes no sense here."""
-        outcome = interpret(state, instruction)
-        if outcome is None:
-            return None
-        after = outcome.settled((self.chance.random(), self.chance.random()) for _ in range(32))
-        if after is None or not all((t.shape, t.color) in self.pairs for t in after.scene.things):
-            return None
-        text = phrase(instruction, self.language, wording)
-        memory = needs_memory(state, instruction)
-        return Turn(text, instruction, outcome.claim, after.scene, memory), after
-
-    def anything(self, state: State) -> Instruction | None:
-        """An instruction that may make sense, or None."""
-        actions = self.form.actions
-        (action,) = self.chance.choices(list(actions), actions.values())
-        match action:
-            case "add":
-                return self._add(state)
-            case "again":
-                return Again(self.chance.choice(tuple(DIRECTIONS)))
-            case "put back":
-                return PutBack()
-            case "undo":
-                return Undo(self.chance.randint(1, 3))
-        thing = self._reference(state)
-        if thing is None:
-            return None
-        match action:
-            case "remove":
-                return Remove(thing)
-            case "alter":
-                attribute = self.chance.choice(self._alterable())
-                return Alter(thing, attribute, self.chance.choice(self._values(attribute)))
-            case "restore":
-                return Alter(thing, self.chance.choice(self._alterable()), None)
-            case "move":
-                where = self._where(state)
-                return where and Move(thing, where)
-            case "swap":
-                other = self._reference(state)
-                return other and Swap(thing, other)
-
-    def misunderstandings(self, state: State, instruction: Instruction) -> Iterator[Instruction]:
-        """First the instruction with one part changed, in any order; then anything."""
-        changed = []
-        named = [self._named(state, number) for number in state.things]
-        for slot in ("thing", "first", "second"):
-            if hasattr(instruction, slot):
-                changed += [replace(instruction, **{slot: name}) for name in named if name]
-        match instruction:
-            case Add(kind, where):
-                for a in self.attributes:
-                    changed += [Add(kind._replace(**{a: v}), where) for v in self._values(a)]
-            case Alter(thing, attribute, _):
-                changed += [Alter(thing, attribute, v) for v in self._values(attribute)]
-            case Again():
-                changed += map(Again, DIRECTIONS)
-            case Undo():
-                changed += map(Undo, (1, 2, 3))
-        match instruction:
-            case Add(where=(In(),)) | Move(where=(In(),)):
-                changed += [replace(instruction, where=(In(place),)) for place in NINTHS]
-            case Add(where=(Beside(), *_) as where) | Move(where=(Beside(), *_) as where):
-                for i, beside in enumerate(where):
-                    for relation in DIRECTIONS:
-                        other = (*where[:i], replace(beside, relation=relation), *where[i + 1 :])
-                        changed.append(replace(instruction, where=other))
-        yield from self.chance.sample(changed, len(changed))
-        while True:
-            if instruction := self.anything(state):
-                yield instruction
-
-    def _add(self, state: State) -> Add | None:
-        shape, color = self.chance.choice(self.pairs)
-        rest = [a for a in self.attributes if a not in ("shape", "color")]
-        kind = Kind(shape, color, **{a: self.chance.choice(self._values(a)) for a in rest})
-        if any(map(kind.matches, state.things.values())):
-            return None  # that is said by "again"
-        where = self._where(state)
-        return where and Add(kind, where)
-
-    def _where(self, state: State) -> Where | None:
-        if not state.things or self.chance.random() >= self.form.beside:
-            return (In(self.chance.choice(tuple(NINTHS))),)
-        relations = [self.chance.choice(tuple(DIRECTIONS))]
-        if len(state.things) > 1 and self.chance.random() < self.form.two:
-            relations = [self.chance.choice(axis) for axis in self.chance.sample(_AXES, 2)]
-        where = tuple(Beside(relation, self._reference(state)) for relation in relations)
-        return where if all(beside.thing for beside in where) else None
-
-    def _reference(self, state: State) -> Reference | None:
-        """A way to speak of a thing on the canvas, None if that one does not work."""
-        if self.chance.random() < self.form.recalling:
-            role = Recalled(self.chance.choice(self.form.roles))
-            return None if state.find(role) is None else role
-        return self._named(state, self.chance.choice(list(state.things))) if state.things else None
-
-    def _named(self, state: State, number: int) -> Named | None:
-        """As few attributes as leave no other thing on the canvas; None if all leave one."""
-        order = self.chance.sample(self.attributes, len(self.attributes))
-        for count in range(1, len(order) + 1):
-            name = Named(kind_of(state.things[number], order[:count]))
-            if state.find(name) is not None:
-                return name
-        return None
-
-    def _alterable(self) -> list[str]:
-        return [a for a in ("color", "size") if a in self.attributes]
-
-    def _values(self, attribute: str) -> tuple[str, ...]:
-        return values(self.form.preset, attribute)
+def _wording(seed: str, turn: int) -> Random:
+    """What the synonyms of a turn are picked by: a near miss is worded like its turn."""
+    return Random(f"words {seed} {turn}")
 
 
 def _check(name: str, value: str, known) -> None:

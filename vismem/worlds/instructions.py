@@ -4,9 +4,10 @@
 asked, and that everything else stays as it was. An instruction always changes something: one that
 would not is not said, and a listener may rely on that. Lengths are shares of the picture's width.
 
-Whether an instruction needs memory is decided by the canvas, not by its words: it does if the
-canvas before it and the instruction together admit more than one such claim. "Remove it" with one
-thing on the canvas does not; nor does "make it blue" where all things but one are blue already.
+Whether an instruction needs memory is decided by the canvas, not by its words: it does if no scene
+fulfils all the claims that it could mean, given the canvas before it. "Remove it" with one thing on
+the canvas needs none; nor does "make it blue" where all things but one are blue, nor "draw a star
+above it" where there is room above everything.
 """
 
 import functools
@@ -282,7 +283,7 @@ def interpret(
 
 
 def needs_memory(state: State, instruction: Instruction) -> bool:
-    """Whether the canvas and the instruction admit more than one claim on the scene after it.
+    """Whether whoever sees only the canvas cannot be sure to do right by an instruction.
 
     What was removed or undone does not show on a canvas. A recalled thing, and the value that a
     thing had at the start, could be any with which the instruction makes sense: of two sizes, the
@@ -295,16 +296,19 @@ def needs_memory(state: State, instruction: Instruction) -> bool:
         attribute = instruction.attribute
         meanings = [replace(instruction, value=v) for v in values(state.preset, attribute)]
     recalled = {r for r in references(instruction) if isinstance(r, Recalled)}
-    claims = set()
+    outcomes = [interpret(state, instruction)]
     for numbers in itertools.permutations(state.things, len(recalled)):
         meant = dict(zip(recalled, numbers))
 
         def find(reference: Reference, meant=meant) -> int | None:
             return meant[reference] if reference in meant else state.find(reference)
 
-        outcomes = (interpret(state, meaning, find) for meaning in meanings)
-        claims |= {outcome.claim for outcome in outcomes if outcome and outcome.settled()}
-    return len(claims) > 1
+        possible = (interpret(state, meaning, find) for meaning in meanings)
+        outcomes += [outcome for outcome in possible if outcome and outcome.settled()]
+    # A thing put "above it" may do for whatever "it" is.
+    horizontal, vertical = (functools.reduce(_overlap, s) for s in zip(*(o.box for o in outcomes)))
+    safe = outcomes[0]._replace(box=(horizontal, vertical)).settled()
+    return not (safe and all(outcome.claim.holds(safe.scene) for outcome in outcomes))
 
 
 def references(instruction: Instruction) -> list[Reference]:
