@@ -6,14 +6,14 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from launch import grid
+from launch import grid, topology
 from launch.job import resolve
 from vismem import config
 from vismem.cli import Parser
 from vismem.errors import UserError
 from vismem.reports import status, sweeps
 
-BACKENDS = ("local",)
+BACKENDS = ("local", "slurm", "gke", "tpu")
 SETTLED = ("done", "other config")  # states of runs that are not sent
 
 
@@ -53,16 +53,19 @@ def launch(options: argparse.Namespace) -> int:
     """Resolves the runs, leaves out those that are settled, and sends the others."""
     runs = grid.runs(options.file, options.sweep)
     environment = dict(text.partition("=")[::2] for text in options.env)
+    hosts, devices = options.module.size(options)
     jobs = []
     for run in runs:
-        config.run_config(run.config)  # a mistake in one is said before any is sent
+        settings = config.run_config(run.config)  # a mistake in one is said before any is sent
+        if devices:
+            topology.check(settings.mesh, devices, options.topology)
         state = sweeps.state(run)
         if state.startswith(SETTLED):
             print(f"{run.folder}: {state}", file=sys.stderr)
         else:
-            jobs.append(resolve(run, environment, options.hosts))
+            jobs.append(resolve(run, environment, hosts))
     if options.dry_run:
-        print(options.module.render(jobs))
+        print(options.module.render(jobs, options))
         return 0
     page = sweeps.RUNS / sweeps.name(options.file) / "status.html"
     options.status = functools.partial(status.write, page, runs)

@@ -8,7 +8,6 @@ from typing import Any
 
 from vismem import config
 from vismem.errors import UserError
-from vismem.registry import nearest
 from vismem.reports import sweeps
 from vismem.reports.sweeps import Run, Sweep
 
@@ -42,19 +41,18 @@ def axis(text: str, known: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """A key in full and its values by how they were written, of "lr=1e-4,3e-4".
 
     Args:
-      known: the config's keys.
+      known: keys that the file sets.
     """
     short, equals, written = text.partition("=")
     if not equals or not written:
         raise UserError(f"--sweep {text}: reads KEY=VALUE,VALUE or KEY=FIRST:END")
-    keys = [key for key in known if key == short] or [k for k in known if k.endswith(f".{short}")]
-    if len(keys) > 1:
-        raise UserError(f"--sweep {text}: {short} may be {' or '.join(keys)}; write one in full")
-    if not keys and short != "seed":
-        raise UserError(f"--sweep {text}: unknown key; {nearest(short, known)}")
+    ends = [key for key in known if key.endswith(f".{short}")]
+    full = short in known or short == "seed" or not ends  # a key need not be in the file
+    if not full and len(ends) > 1:
+        raise UserError(f"--sweep {text}: {short} may be {' or '.join(ends)}; write one in full")
     if re.fullmatch(r"\d+:\d+", written):
         written = ",".join(map(str, range(*map(int, written.split(":")))))
-    return (keys or ["seed"])[0], {value: literal(value) for value in written.split(",")}
+    return short if full else ends[0], {value: literal(value) for value in written.split(",")}
 
 
 def literal(text: str) -> Any:

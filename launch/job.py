@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ class Job:
 
     Attributes:
       id: from the resolved config: the same run has the same id wherever and whenever it is sent.
-      command: starts the run, and resumes it.
+      command: starts the run, and resumes it; begins with "python".
       folder: the run's.
       environment: beyond what the host has.
       hosts: processes that run the command together.
@@ -32,6 +33,11 @@ class Job:
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     hosts: int = 1
+
+    @property
+    def here(self) -> tuple[str, ...]:
+        """The command with the Python that runs this, for hosts that share the file system."""
+        return (sys.executable, *self.command[1:])
 
 
 def resolve(run: Run, environment: Mapping[str, str], hosts: int) -> Job:

@@ -7,7 +7,6 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,22 +26,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hosts", type=int, default=1, help="processes a run (1)")
 
 
-def render(jobs: Sequence[Job]) -> str:
-    """The commands, with their environment; a line a process."""
+def size(options: argparse.Namespace) -> tuple[int, None]:
+    """Processes of a run; how many devices they have is found out when it starts."""
+    return options.hosts, None
+
+
+def render(jobs: Sequence[Job], options: argparse.Namespace) -> str:
+    """The commands with their environment, a line a process."""
     lines = []
     for job in jobs:
-        for environment in environments(job, port=0):
+        for environment in environments(job, "PORT"):
             prefix = [f"{key}={shlex.quote(value)}" for key, value in environment.items()]
-            lines.append(" ".join([*prefix, shlex.join(command(job))]))
+            lines.append(" ".join([*prefix, shlex.join(job.here)]))
     return "\n".join(lines)
 
 
-def command(job: Job) -> list[str]:
-    """The job's, with the Python that runs this."""
-    return [sys.executable, *job.command[1:]]
-
-
-def environments(job: Job, port: int) -> list[dict[str, str]]:
+def environments(job: Job, port: int | str) -> list[dict[str, str]]:
     """What each process of a run has in its environment, beyond what is there."""
     if job.hosts == 1:
         return [dict(job.environment)]
@@ -62,7 +61,7 @@ class Attempt:
         with (job.folder / "log.txt").open("ab") as log:
             self.processes = [
                 subprocess.Popen(
-                    command(job),
+                    job.here,
                     env={**os.environ, **environment},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -79,7 +78,8 @@ class Attempt:
         failures = [code for code in codes if code]
         if None not in codes:
             # Those killed below say less than the one that failed by itself.
-            return next((c for c in failures if c != -signal.SIGKILL), min(codes))
+            code = next((c for c in failures if c != -signal.SIGKILL), min(codes))
+            return 128 - code if code < 0 else code  # a signal's number as a shell has it
         if failures:
             self.broken = self.broken or time.monotonic()
             if time.monotonic() - self.broken > GRACE:

@@ -37,7 +37,7 @@ from vismem.errors import UserError
 RUNS = Path("runs")
 SUMMARY = "summary.json"  # written when a run ends
 EXIT_CODE = "exit_code"  # what a run that was launched ended with
-SAVED = (42, 130)  # exit codes of runs that can go on: stopped by a signal, and saved
+STOPPED = (42, 130, 143)  # exit codes of runs that a signal ended, which go on from what they saved
 # Settings in which the runs of a table may differ from the file: they change no number.
 HARMLESS = ("mesh", "checkpoint", "log_every", "experiment", "data.threads", "data.prefetch")
 # Code that makes no number.
@@ -138,7 +138,7 @@ def _changes(old: Any, new: Any, above: str) -> Iterator[tuple[str, tuple[Any, A
 def state(run: Run) -> str:
     """How far a run is: done, missing, unfinished, "failed (exit 1)" or "other config (keys)"."""
     code = run.folder / EXIT_CODE
-    ended = code.exists() and int(code.read_text()) not in SAVED
+    ended = code.exists() and int(code.read_text()) not in STOPPED
     failure = f"failed (exit {code.read_text().strip()})" if ended else None
     if not (run.folder / config.FILE).exists():
         return failure or "missing"

@@ -1,0 +1,131 @@
+"""Runs as one Slurm job array, a task a run; a task that was preempted is queued again."""
+
+import argparse
+import hashlib
+import shlex
+import subprocess
+from collections.abc import Sequence
+
+from launch.job import Job
+from vismem.errors import UserError
+from vismem.reports.sweeps import EXIT_CODE
+
+SCRIPT = """\
+#!/bin/bash
+#SBATCH --job-name={name}
+#SBATCH --comment="{ids}"
+#SBATCH --array=0-{last}%{parallel}
+#SBATCH --nodes={hosts}
+#SBATCH --ntasks-per-node=1
+#SBATCH --output={log}
+#SBATCH --open-mode=append
+#SBATCH --requeue
+#SBATCH --signal=TERM@{grace}
+{extra}
+case $SLURM_ARRAY_TASK_ID in
+{cases}
+esac
+host=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+export JAX_COORDINATOR_ADDRESS=$host:$((20000 + SLURM_JOB_ID % 10000))
+export JAX_NUM_PROCESSES={hosts}
+mkdir -p "$folder"
+rm -f "$folder/{exit_code}"
+trap : TERM  # meant for the run, which saves and ends; this script outlives it
+srun --wait=60 --output="$folder/log.txt" --open-mode=append \\
+    bash -c 'export JAX_PROCESS_ID=$SLURM_PROCID; exec "$@"' - "${{command[@]}}"
+code=$?
+echo $code > "$folder/{exit_code}"
+# Saved (42), or told to end before there was anything to save (143): run me again. A job that was
+# cancelled, or that Slurm queues again by itself, is no longer running by now.
+task=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
+if [ $code = 42 ] || [ $code = 143 ]; then
+    scontrol show job $task | grep -q JobState=RUNNING && scontrol requeue $task
+fi
+exit $code
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, default=4, help="runs at a time (4)")
+    parser.add_argument("--nodes", type=int, default=1, help="of each run (1)")
+    parser.add_argument("--gpus", type=int, default=0, help="of each node (0: its processors)")
+    parser.add_argument("--grace", type=int, default=120, help="seconds to save before the end")
+    parser.add_argument(
+        "--sbatch",
+        nargs="*",
+        default=(),
+        metavar="OPTION=VALUE",
+        help="as sbatch has them: partition=low time=4:00:00",
+    )
+
+
+def size(options: argparse.Namespace) -> tuple[int, int]:
+    """Nodes and devices of a run; a node without GPUs is one device."""
+    options.topology = f"--nodes {options.nodes} --gpus {options.gpus}"
+    return options.nodes, options.nodes * max(1, options.gpus)
+
+
+def render(jobs: Sequence[Job], options: argparse.Namespace) -> str:
+    """The script that sbatch gets."""
+    extra = [f"#SBATCH --{option}" for option in options.sbatch]
+    if options.gpus:
+        extra.append(f"#SBATCH --gpus-per-node={options.gpus}")
+        extra.append(f"export JAX_LOCAL_DEVICE_IDS={','.join(map(str, range(options.gpus)))}")
+    extra += [f"export {k}={shlex.quote(v)}" for k, v in jobs[0].environment.items()]
+    cases = [
+        f"{i}) folder={shlex.quote(str(job.folder))}; command=({shlex.join(job.here)}) ;;"
+        for i, job in enumerate(jobs)
+    ]
+    ids = " ".join(job.id for job in jobs)
+    return SCRIPT.format(
+        name=f"vismem-{hashlib.sha256(ids.encode()).hexdigest()[:10]}",
+        ids=ids,
+        last=len(jobs) - 1,
+        parallel=options.jobs,
+        hosts=options.nodes,
+        log=jobs[0].folder.parent / "slurm-%A_%a.log",
+        grace=options.grace,
+        extra="\n".join(extra),
+        cases="\n".join(cases),
+        exit_code=EXIT_CODE,
+    )
+
+
+def send(jobs: Sequence[Job], options: argparse.Namespace) -> int:
+    """Submits what is not in the queue already."""
+    queued = live()
+    new = [job for job in jobs if job.id not in queued]
+    for job in jobs:
+        if job.id in queued:
+            print(f"{job.folder}: in the queue already, {queued[job.id]}")
+    if not new:
+        return 0
+    new[0].folder.parent.mkdir(parents=True, exist_ok=True)
+    number = slurm("sbatch", "--parsable", text=render(new, options)).split(";")[0].strip()
+    for i, job in enumerate(new):
+        print(f"{job.folder}: sent as {number}_{i} ({job.id})")
+    return 0
+
+
+def live() -> dict[str, str]:
+    """Run id -> job, of the tasks that are waiting or running: the comment lists an array's ids."""
+    found = {}
+    for line in slurm("squeue", "--me", "--noheader", "--array", "--format=%A %K %k").splitlines():
+        number, task, *ids = line.split()
+        if task.isdecimal() and int(task) < len(ids):
+            found[ids[int(task)]] = f"job {number}"
+    return found
+
+
+def slurm(*command: str, text: str | None = None) -> str:
+    """What a command of Slurm's prints."""
+    try:
+        return subprocess.run(
+            command, input=text, capture_output=True, text=True, check=True
+        ).stdout
+    except FileNotFoundError:
+        raise UserError(
+            f"{command[0]}: not found; send to Slurm from one of its login nodes"
+        ) from None
+    except subprocess.CalledProcessError as error:
+        raise UserError(f"{command[0]}: {error.stderr}") from None

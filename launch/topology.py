@@ -1,0 +1,99 @@
+"""Machines by name, "v5e:16x16" or "h100:2x8": their chips and hosts, and the meshes that fit."""
+
+import dataclasses
+import math
+import re
+from dataclasses import dataclass
+
+from vismem.errors import UserError
+from vismem.parallel.mesh import MeshConfig
+from vismem.registry import nearest
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of accelerator.
+
+    Attributes:
+      axes: of its slices. on_one_host: chips that a slice of a single host may have.
+      gke: the label of its node pools.
+      gcloud: its name in accelerator types, whose number counts `units` a chip.
+      runtime: the software version of its TPU VMs.
+    """
+
+    axes: int
+    on_one_host: int
+    gke: str
+    gcloud: str = ""
+    units: int = 1
+    runtime: str = ""
+
+
+# From cloud.google.com/tpu/docs and cloud.google.com/kubernetes-engine/docs/concepts/tpus. A slice
+# of several hosts has four chips on each. GPUs are named HOSTSxGPUS.
+KINDS = {
+    "v4": Kind(3, 4, "tpu-v4-podslice", "v4", 2, "tpu-ubuntu2204-base"),
+    "v5e": Kind(2, 8, "tpu-v5-lite-podslice", "v5litepod", 1, "v2-alpha-tpuv5-lite"),
+    "v5p": Kind(3, 4, "tpu-v5p-slice", "v5p", 2, "v2-alpha-tpuv5"),
+    "v6e": Kind(2, 8, "tpu-v6e-slice", "v6e", 1, "v2-alpha-tpuv6e"),
+    "a100": Kind(2, 8, "nvidia-tesla-a100"),
+    "h100": Kind(2, 8, "nvidia-h100-80gb"),
+    "h200": Kind(2, 8, "nvidia-h200-141gb"),
+}
+CHIPS_A_HOST = 4
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A slice of TPUs, or hosts with GPUs.
+
+    Attributes:
+      name: "v5e:16x16". shape: (16, 16).
+    """
+
+    name: str
+    kind: Kind
+    shape: tuple[int, ...]
+
+    @property
+    def tpu(self) -> bool:
+        return bool(self.kind.gcloud)
+
+    @property
+    def chips(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def hosts(self) -> int:
+        if not self.tpu:
+            return self.shape[0]
+        return 1 if self.chips <= self.kind.on_one_host else self.chips // CHIPS_A_HOST
+
+
+def parse(name: str) -> Topology:
+    """The topology of a name."""
+    kind, _, shape = name.partition(":")
+    if kind not in KINDS:
+        raise UserError(f"--topology {name}: unknown kind; {nearest(kind, KINDS)}")
+    found, axes = KINDS[kind], KINDS[kind].axes
+    sizes = tuple(int(size) for size in shape.split("x") if re.fullmatch("[1-9][0-9]*", size))
+    if len(sizes) != axes or len(sizes) != len(shape.split("x")):
+        example = f"{kind}:{'x'.join('4' * axes)}"
+        raise UserError(f"--topology {name}: {kind} has {axes} sizes, as in {example}")
+    topology = Topology(name, found, sizes)
+    if topology.tpu and topology.hosts > 1 and topology.chips % CHIPS_A_HOST:
+        raise UserError(f"--topology {name}: hosts have {CHIPS_A_HOST} chips each, this has a rest")
+    if not topology.tpu and sizes[1] > found.on_one_host:
+        raise UserError(f"--topology {name}: a host has at most {found.on_one_host} {kind}")
+    return topology
+
+
+def check(mesh: MeshConfig, devices: int, where: str) -> None:
+    """One line, if `mesh` cannot be laid over the devices of `where`."""
+    sizes = dataclasses.asdict(mesh)
+    fixed = math.prod(size for size in sizes.values() if size != -1)
+    if devices % fixed if -1 in sizes.values() else devices != fixed:
+        written = ", ".join(f"mesh.{axis}={size}" for axis, size in sizes.items())
+        raise UserError(
+            f"{written}: does not fit the {devices} devices of {where}; nothing is sent"
+        )

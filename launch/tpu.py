@@ -1,0 +1,175 @@
+"""Runs on Cloud TPU slices, asked for as queued resources; suspended ones are made anew.
+
+`runs/` must be a file system that the TPU's hosts and this machine share.
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+
+from launch import topology
+from launch.job import Job
+from vismem.errors import UserError
+from vismem.reports.sweeps import EXIT_CODE
+
+# Runs on every host, at each start of it.
+STARTUP = """\
+#!/bin/bash
+mkdir -p /mnt/runs
+mountpoint -q /mnt/runs || {mount} /mnt/runs
+folder=/mnt/{folder}
+mkdir -p "$folder"
+code=42
+while [ $code = 42 ]; do  # saved, run me again
+    docker run --rm --privileged --network=host --stop-timeout=120 \\
+        --volume=/mnt/runs:{checkout}/runs --workdir={checkout} {environment} \\
+        {image} {command} >> "$folder/log-$(hostname).txt" 2>&1
+    code=$?
+done
+case $code in
+137 | 143) ;;  # the host is being taken away
+*) echo $code > "$folder/{exit_code}" ;;
+esac
+"""
+PASSING = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL", "DEADLINE_EXCEEDED")  # errors
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--topology", required=True, help="of each run: v5e:16x16")
+    parser.add_argument("--project", required=True)
+    parser.add_argument("--zone", required=True)
+    parser.add_argument("--image", required=True, help="container with this checkout installed")
+    parser.add_argument("--checkout", default="/vismem", help="folder of it there (/vismem)")
+    parser.add_argument(
+        "--mount", required=True, help="what mounts runs/: 'mount -t nfs 10.0.0.2:/share/runs'"
+    )
+    parser.add_argument("--spot", action="store_true", help="cheaper, and taken away at any time")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (1)")
+    parser.add_argument("--poll", type=float, default=60, help="seconds between two looks (60)")
+
+
+def size(options: argparse.Namespace) -> tuple[int, int]:
+    """Hosts and chips of a run."""
+    machine = topology.parse(options.topology)
+    if not machine.tpu:
+        raise UserError(f"--topology {options.topology}: not a TPU; send it with gke or slurm")
+    return machine.hosts, machine.chips
+
+
+def render(jobs: Sequence[Job], options: argparse.Namespace) -> str:
+    """The gcloud commands, each with the script that its hosts run."""
+    return "\n".join(
+        f"{shlex.join(create(job, options, 'STARTUP'))}\n# STARTUP:\n{startup(job, options)}"
+        for job in jobs
+    )
+
+
+def create(job: Job, options: argparse.Namespace, script: str) -> list[str]:
+    """The command that asks for a slice which runs the startup script in the file `script`."""
+    kind, chips = (machine := topology.parse(options.topology)).kind, machine.chips
+    return [
+        *gcloud(options, "create", job.id),
+        f"--node-id={job.id}",
+        f"--accelerator-type={kind.gcloud}-{kind.units * chips}",
+        f"--runtime-version={kind.runtime}",
+        f"--metadata-from-file=startup-script={script}",
+        *(["--spot"] if options.spot else []),
+    ]
+
+
+def gcloud(options: argparse.Namespace, verb: str, *rest: str) -> list[str]:
+    where = [f"--project={options.project}", f"--zone={options.zone}"]
+    return ["gcloud", "compute", "tpus", "queued-resources", verb, *rest, *where]
+
+
+def startup(job: Job, options: argparse.Namespace) -> str:
+    """What every host does. jax finds the coordinator and the host's number by itself."""
+    values = {**job.environment, "JAX_NUM_PROCESSES": str(job.hosts)}
+    return STARTUP.format(
+        mount=options.mount,
+        folder=job.folder,
+        checkout=shlex.quote(options.checkout),
+        environment=" ".join(shlex.quote(f"--env={k}={v}") for k, v in values.items()),
+        image=shlex.quote(options.image),
+        command=shlex.join(job.command),
+        exit_code=EXIT_CODE,
+    )
+
+
+def send(jobs: Sequence[Job], options: argparse.Namespace) -> int:
+    """Asks for a slice a run, and watches until every run has ended.
+
+    It may be stopped and started at any time: all it needs to know is in the cloud and in runs/.
+
+    Returns:
+      0, or 1 if a run failed.
+    """
+    waiting, active, failed = list(jobs), [], False
+    for job in waiting:
+        (job.folder / EXIT_CODE).unlink(missing_ok=True)
+    while waiting or active:
+        while waiting and len(active) < options.jobs:
+            active.append(waiting.pop(0))
+        for job in list(active):
+            try:
+                code = step(job, options)
+            except Passing as error:
+                print(f"{job.folder}: {error}; trying again", flush=True)
+                continue
+            if code is not None:
+                active.remove(job)
+                failed |= code != 0
+                print(f"{job.folder}: {'done' if code == 0 else f'failed ({code})'}", flush=True)
+        options.status({job.folder for job in active})
+        if active:
+            time.sleep(options.poll)
+    return int(failed)
+
+
+def step(job: Job, options: argparse.Namespace) -> int | None:
+    """Does what the state of a run's slice asks for; returns the exit code of a run that ended."""
+    found = call(gcloud(options, "describe", job.id, "--format=json(state)"))
+    state = json.loads(found)["state"]["state"] if found else None
+    ended = job.folder / EXIT_CODE
+    if ended.exists():
+        if state not in (None, "DELETING"):
+            call([*gcloud(options, "delete", job.id), "--force", "--quiet", "--async"])
+        return int(ended.read_text())
+    if state is None:
+        with tempfile.NamedTemporaryFile("w", suffix=".sh") as script:
+            script.write(startup(job, options))
+            script.flush()
+            call([*create(job, options, script.name), "--async"])
+        print(f"{job.folder}: sent ({job.id})", flush=True)
+    elif state == "SUSPENDED":
+        print(f"{job.folder}: suspended; asking for another slice", flush=True)
+        call([*gcloud(options, "delete", job.id), "--force", "--quiet"])
+    elif state == "FAILED":
+        call([*gcloud(options, "delete", job.id), "--force", "--quiet", "--async"])
+        print(f"{job.folder}: Cloud TPU refused it: {found}", flush=True)
+        return 1
+    return None
+
+
+class Passing(Exception):
+    """An error of the cloud's that another try may not meet."""
+
+
+def call(command: Sequence[str]) -> str:
+    """What gcloud prints; "" if what it is about does not exist or, to be made, exists already."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise UserError("gcloud: not found; cloud.google.com/sdk/docs/install") from None
+    if done.returncode == 0:
+        return done.stdout
+    error = " ".join(done.stderr.split())
+    if "NOT_FOUND" in error or "ALREADY_EXISTS" in error:
+        return ""
+    if any(name in error for name in PASSING):
+        raise Passing(error)
+    raise UserError(error)

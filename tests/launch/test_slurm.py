@@ -1,0 +1,192 @@
+"""A real Slurm on this machine: two nodes, an array, a preemption, and a requeue that resumes."""
+
+import argparse
+import getpass
+import re
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+from launch import slurm
+from launch.job import Job
+from vismem.errors import UserError
+
+CONF = """
+ClusterName=test
+SlurmctldHost=localhost
+SlurmctldPort={ports[0]}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd-%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SchedulerParameters=bf_interval=1,sched_interval=1
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+NodeName=n1 NodeHostname=localhost Port={ports[1]} CPUs=1
+NodeName=n2 NodeHostname=localhost Port={ports[2]} CPUs=1
+PartitionName=low Nodes=n1,n2 Default=YES PriorityTier=1 GraceTime=20 State=UP
+PartitionName=high Nodes=n1,n2 PriorityTier=10 PreemptMode=OFF State=UP
+"""
+
+# Counts up, keeps the count when it is told to end, and goes on from there: as training does.
+COUNTER = """
+import pathlib, signal, sys, time
+folder, end = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+saved = folder / "count"
+count = first = int(saved.read_text()) if saved.exists() else 0
+print("from", first, flush=True)
+def stop(*_):
+    saved.write_text(str(count))
+    sys.exit(42)
+signal.signal(signal.SIGTERM, stop)
+while count < end:
+    time.sleep(0.1)
+    count += 1
+    (folder / "seen").write_text(str(count))
+sys.exit(7 if end == 1 else 0)
+"""
+
+needs_slurm = pytest.mark.skipif(
+    not all(map(shutil.which, ("slurmctld", "slurmd", "munged"))),
+    reason="no Slurm here (Debian: slurm-wlm, munge): nothing was submitted",
+)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slurm")
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    conf = folder / "slurm.conf"
+    conf.write_text(CONF.format(folder=folder, ports=ports, user=getpass.getuser()))
+    (folder / "state").mkdir()
+    key = folder / "munge.key"
+    key.write_bytes(bytes(range(256)))
+    key.chmod(0o400)
+    files = {"key": key, "socket": folder / "munge.socket", "pid": folder / "munged.pid"}
+    files |= {"log": folder / "munged.log", "seed": folder / "munged.seed"}
+    munge = [f"--{k}{'' if k == 'socket' else '-file'}={path}" for k, path in files.items()]
+    subprocess.run(["munged", "--force", *munge], check=True, capture_output=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", str(conf))
+        try:
+            for daemon in (["slurmctld"], ["slurmd", "-N", "n1"], ["slurmd", "-N", "n2"]):
+                subprocess.run(daemon, check=True, capture_output=True)
+            eventually(lambda: run("sinfo", "-h", "-p", "low", "-o", "%D %t") == "2 idle")
+            yield
+        finally:
+            for pid in folder.glob("*.pid"):
+                subprocess.run(["kill", pid.read_text().strip()], check=False)
+
+
+def run(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def eventually(holds, seconds=40):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, run("squeue", "--array")
+        time.sleep(0.3)
+
+
+def options(**kwargs):
+    return argparse.Namespace(
+        **{"jobs": 2, "nodes": 1, "gpus": 0, "grace": 20, "sbatch": ("partition=low",)} | kwargs
+    )
+
+
+def counter(tmp_path, name, end, hosts=1):
+    (tmp_path / "counter.py").write_text(COUNTER)
+    folder = tmp_path / "runs" / name
+    command = ("python", str(tmp_path / "counter.py"), str(folder), str(end))
+    return Job(f"v-{name}", command, folder, {"GREETING": "it's me"}, hosts)
+
+
+def text(path):
+    return path.read_text() if path.exists() else ""
+
+
+@needs_slurm
+def test_a_preempted_task_goes_on_where_it_was(cluster, tmp_path, capsys):
+    jobs = [
+        counter(tmp_path, "one", 150),
+        counter(tmp_path, "two", 20),
+        counter(tmp_path, "bad", 1),
+    ]
+    slurm.send(jobs, options())
+    assert re.fullmatch(r"(.*: sent as \d+_\d \(v-\w+\)\n){3}", capsys.readouterr().out)
+
+    # Sent again, nothing is started twice.
+    slurm.send(jobs, options())
+    assert capsys.readouterr().out.count("in the queue already") == 3
+    assert len(run("squeue", "-h", "--array").splitlines()) == 3
+
+    # Somebody more important takes both nodes.
+    eventually(lambda: int(text(jobs[0].folder / "seen") or 0) > 3)
+    run("srun", "--partition=high", "--nodes=2", "true")
+    assert int(text(jobs[0].folder / "count")) > 3
+    for task in run("squeue", "-h", "--array", "--states=PD", "-o", "%i").splitlines():
+        # Slurm holds back what it requeues for two minutes.
+        subprocess.run(["scontrol", "update", f"JobId={task}", "StartTime=now"])
+    eventually(lambda: not run("squeue", "-h"))
+    first, second = re.findall(r"from (\d+)", text(jobs[0].folder / "log.txt"))
+    assert first == "0"
+    assert second == text(jobs[0].folder / "count")
+    assert [text(job.folder / "exit_code") for job in jobs] == ["0\n", "0\n", "7\n"]
+
+
+@needs_slurm
+def test_what_is_cancelled_stays_so(cluster, tmp_path):
+    job = counter(tmp_path, "cancelled", 1_000)
+    slurm.send([job], options())
+    eventually(lambda: text(job.folder / "seen"))
+    run("scancel", "--me")
+    eventually(lambda: text(job.folder / "exit_code") == "42\n")
+    eventually(lambda: not run("squeue", "-h"))
+
+
+@needs_slurm
+def test_a_run_over_two_nodes(cluster, tmp_path):
+    (tmp_path / "hello.py").write_text(
+        "import os\nprint(*(os.environ[f'JAX_{n}'] for n in "
+        "('PROCESS_ID', 'NUM_PROCESSES', 'COORDINATOR_ADDRESS')), os.environ['GREETING'])"
+    )
+    job = Job(
+        "v-hello", ("python", str(tmp_path / "hello.py")), tmp_path / "run", {"GREETING": "hi"}, 2
+    )
+    slurm.send([job], options(nodes=2))
+    eventually(lambda: text(job.folder / "exit_code") == "0\n")
+    said = sorted(line.split() for line in text(job.folder / "log.txt").splitlines())
+    assert [line[:2] for line in said] == [["0", "2"], ["1", "2"]]
+    assert said[0][2:] == said[1][2:]
+    assert re.fullmatch(r"n1:\d+", said[0][2])
+
+
+def test_no_slurm_is_a_user_s_error(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="login node"):
+        slurm.live()
+
+
+def test_gpus_are_asked_for_and_named(tmp_path):
+    script = slurm.render([counter(tmp_path, "one", 3)], options(gpus=4, nodes=2))
+    assert "#SBATCH --gpus-per-node=4\n" in script
+    assert "export JAX_LOCAL_DEVICE_IDS=0,1,2,3\n" in script
+    assert "export GREETING='it'\"'\"'s me'\n" in script
+    assert slurm.size(options(gpus=4, nodes=2)) == (2, 8)
