@@ -7,6 +7,7 @@ TEXT = {
     "rnn": "vismem.models.text.recurrent:RNN",
     "lstm": "vismem.models.text.recurrent:LSTM",
     "gru": "vismem.models.text.recurrent:GRU",
+    "pretrained": "vismem.models.text.pretrained:PretrainedText",
 }
 VISION = {
     "patches": "vismem.models.vision.stems:PatchStem",

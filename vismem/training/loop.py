@@ -15,7 +15,7 @@ from vismem.data import pipeline, source
 from vismem.errors import UserError
 from vismem.parallel import hosts
 from vismem.parallel.mesh import check_batch, make_mesh
-from vismem.training import run
+from vismem.training import encoders, run
 from vismem.training.checkpoint import Checkpoints
 from vismem.training.flops import machine_peak, train_flops
 from vismem.training.logging import RunLog
@@ -44,6 +44,7 @@ def train(config: RunConfig, folder: Path) -> dict[str, Any]:
     examples = source(config.data, "train")
     steps = total_steps(config, len(examples))
     tokenizer = run.make_tokenizer(config, folder, examples)
+    config = encoders.resolve(config, tokenizer, folder)
     objective = run.make_objective(config, tokenizer)
     evaluators = run.make_evaluators(config, objective, tokenizer, mesh, folder)
     batches = pipeline.batches(
@@ -66,7 +67,8 @@ def train(config: RunConfig, folder: Path) -> dict[str, Any]:
     if restored:
         state, position, about = restored
     else:
-        state, position = layout.init(config.seed), beginning
+        given = encoders.parameters(config, tokenizer, layout, mesh)
+        state, position = layout.init(config.seed, given), beginning
         about = {"step": 0, "seconds": 0.0, "lines": 0, "measured": {}}
     batches.set_state(position)
     step = about["step"]

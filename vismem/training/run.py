@@ -25,6 +25,8 @@ from vismem.evaluation.base import Evaluator
 from vismem.objectives import OBJECTIVES
 from vismem.objectives.base import Objective
 from vismem.parallel.mesh import make_mesh
+from vismem.pretrained.checkpoint import find
+from vismem.training import encoders
 from vismem.training.checkpoint import Checkpoints
 from vismem.training.logging import write_whole
 from vismem.training.state import Layout, State
@@ -34,12 +36,18 @@ LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer:
-    """The run's tokenizer; made at its first start, the saved one afterwards."""
-    saved = folder / TOKENIZER
+    """The run's tokenizer; made at its first start, the saved one afterwards.
+
+    A pretrained text encoder brings its own: of `data.tokenizer` only the length counts.
+    """
+    saved, choice = folder / TOKENIZER, config.data.tokenizer
     if not saved.exists():
+        if pretrained := encoders.pretrained_folder(config):
+            brought = {"name": "pretrained", "folder": str(find(pretrained))}
+            choice = brought | {k: v for k, v in choice.items() if k == "length"}
         partial = folder / f".{TOKENIZER}.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        tokenizers.make(config.data.tokenizer, source).save(partial)
+        tokenizers.make(choice, source).save(partial)
         partial.rename(saved)
     return tokenizers.load(saved)
 
@@ -96,6 +104,7 @@ def restore(config: RunConfig, folder: Path) -> tuple[Objective, Tokenizer, Mesh
     with Checkpoints(folder, config.checkpoint, read_only=True) as checkpoints:
         about = checkpoints.about()
         tokenizer = tokenizers.load(folder / TOKENIZER)
+        config = encoders.resolve(config, tokenizer, folder)
         objective = make_objective(config, tokenizer)
         mesh = make_mesh(config.mesh)
         batch = {

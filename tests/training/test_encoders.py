@@ -1,0 +1,172 @@
+"""Runs whose text encoders begin with what files hold, on a toy objective."""
+
+import json
+import shutil
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy
+from flax.traverse_util import unflatten_dict
+
+from vismem import registry
+from vismem.config import run_config
+from vismem.data import tokenizers
+from vismem.errors import UserError
+from vismem.models import TEXT
+from vismem.models.text.bert import Bert
+from vismem.objectives import OBJECTIVES
+from vismem.pretrained import checkpoint
+from vismem.training import run
+from vismem.training.loop import train
+from vismem.training.names import names
+
+ENCODER = "reader/text_encoder/"
+KERNEL = ENCODER + "module/blocks/block_0/attention/query/kernel"
+BERT = {
+    **{"model_type": "bert", "architectures": ["BertForMaskedLM"], "vocab_size": 20},
+    **{"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2},
+    **{"intermediate_size": 16, "max_position_embeddings": 32, "hidden_act": "gelu"},
+}
+
+
+class Reader(nn.Module):
+    """Tokens to a number, by a text encoder and one more layer."""
+
+    text: dict
+    vocab_size: int
+
+    def setup(self):
+        self.text_encoder = registry.build(TEXT, self.text, "text", vocab_size=self.vocab_size)
+        self.head = nn.Dense(1)
+
+    def __call__(self, tokens, features=None):
+        read, mask = self.text_encoder(tokens) if features is None else (features, tokens > 0)
+        return self.head((read * mask[..., None]).sum(1))[:, 0]
+
+
+class Reading:
+    """Squared error of the text's length as read by a Reader."""
+
+    players = ("reader",)
+
+    def __init__(self, *, text, vocab_size):
+        self.reader = Reader(text, vocab_size)
+
+    def init(self, key, batch):
+        return {"reader": self.reader.init(key, batch["tokens"])["params"]}
+
+    def apply(self, params, *args, method=None):
+        return self.reader.apply({"params": params["reader"]}, *args, method=method)
+
+    def loss(self, player, params, batch, key, train=True):
+        read = self.apply(params, batch["tokens"], batch.get("text_features"))
+        target = (batch["tokens"] > 0).sum(-1)
+        return jnp.square(read - target).mean(), {}
+
+
+OBJECTIVES["reading"] = "test_encoders:Reading"
+
+
+def config(text, **settings):
+    c = toy.get_config()
+    c.steps = 3
+    c.objective = {"name": "reading"}
+    c.data.tokenizer = {"name": "words", "length": 8}
+    c.text = text
+    c.evaluators = {}
+    with c.unlocked():
+        for key, value in settings.items():
+            c[key] = value
+    return run_config(c)
+
+
+def restored(config, folder):
+    return run.restore(config, folder)[-1]
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    """A tiny BERT as Hugging Face writes it, and its parameters."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("bert")
+    words = ["[PAD]", "[UNK]", "picture", *map(str, range(10))]
+    backend = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]"
+    ).save_pretrained(str(folder))
+    (folder / "config.json").write_text(json.dumps(BERT))
+    config = checkpoint.read_config(folder) | {"add_pooling_layer": False}
+    (folder / "config.json").unlink()
+    module = checkpoint.family_of(config).module(config)
+    assert isinstance(module, Bert)
+    params = nn.unbox(module.init(jax.random.key(7), jnp.ones((1, 4), jnp.int32)))["params"]
+    checkpoint.export(folder, config, params)
+    return folder, names(params)
+
+
+def test_a_pretrained_encoder_starts_a_run_and_is_not_needed_again(bert, tmp_path):
+    source, params = bert
+    folder = tmp_path / "source"
+    shutil.copytree(source, folder)
+    freeze = {"lr": 0.1, "freeze": (("text_encoder/", True),)}
+    frozen = config({"name": "pretrained", "folder": str(folder)}, optimizer=freeze)
+    train(frozen, tmp_path / "run")
+    shutil.rmtree(folder)
+    state = restored(frozen, tmp_path / "run")
+    for kind in ("params", "ema"):
+        for name, value in params.items():
+            np.testing.assert_array_equal(names(state[kind])[f"{ENCODER}module/{name}"], value)
+    tokenizer = tokenizers.load(tmp_path / "run" / run.TOKENIZER)
+    assert tokenizer.encode("picture 7").tolist() == [2, 10, 0, 0, 0, 0, 0, 0]
+    # It goes on without the folder too.
+    longer = config({"name": "pretrained", "folder": str(folder)}, optimizer=freeze, steps=4)
+    assert train(longer, tmp_path / "run")["steps"] == 4
+
+
+def test_a_tuned_encoder_leaves_what_it_began_with(bert, tmp_path):
+    source, params = bert
+    adapters = {"kernels": "text_encoder/.*(query|value)/kernel", "rank": 2}
+    optimizer = {"lr": 0.1, "freeze": (("text_encoder/", True),), "lora": adapters}
+    tuned = config({"name": "pretrained", "folder": str(source)}, optimizer=optimizer)
+    train(tuned, tmp_path)
+    state = restored(tuned, tmp_path)
+    kernel = params[KERNEL.removeprefix(ENCODER + "module/")]
+    np.testing.assert_array_equal(names(state["params"])[KERNEL], kernel)
+    assert np.abs(names(state["ema"])[KERNEL] - kernel).max() > 1e-4
+    # The average is a checkpoint of the family again, its adapters in the kernels.
+    written = unflatten_dict(names(state["ema"]["reader"]["text_encoder"]["module"]), sep="/")
+    found = json.loads((tmp_path / "text_encoder.json").read_text())
+    checkpoint.export(tmp_path / "out", found, jax.device_get(written))
+    again = checkpoint.load(tmp_path / "out", architecture="BertModel")
+    jax.tree.map(np.testing.assert_array_equal, again.params, written)
+
+
+def test_word_vectors_start_a_run(tmp_path):
+    file = tmp_path / "vectors.txt"
+    file.write_text("picture 1 2 3 4\n7 5 6 7 8\n")
+    text = {"name": "vectors", "file": str(file), "width": 4}
+    frozen = config(text, optimizer={"freeze": (("text_encoder/", True),)})
+    train(frozen, tmp_path / "run")
+    file.unlink()
+    table = names(restored(frozen, tmp_path / "run")["ema"])[ENCODER + "embed/embedding"]
+    words = tokenizers.load(tmp_path / "run" / run.TOKENIZER).words()
+    np.testing.assert_array_equal(table[words["picture"]], [1, 2, 3, 4])
+    np.testing.assert_array_equal(table[words["7"]], [5, 6, 7, 8])
+    assert 0 < np.abs(table[words["8"]]).max() < 10
+
+
+def test_mistakes_are_named(bert, tmp_path):
+    with pytest.raises(UserError, match=r"text\.folder: missing"):
+        train(config({"name": "pretrained"}), tmp_path)
+    with pytest.raises(UserError, match="no such folder"):
+        train(config({"name": "pretrained", "folder": "/none"}), tmp_path)
+    (tmp_path / "vectors.txt").write_text("other 1 2\n")
+    text = {"name": "vectors", "file": str(tmp_path / "vectors.txt"), "width": 2}
+    with pytest.raises(UserError, match="has none of the tokenizer's"):
+        train(config(text), tmp_path / "vectors")
