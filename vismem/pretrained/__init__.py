@@ -1,4 +1,5 @@
 """Hugging Face checkpoints read into our own modules: `load(folder)`, and back: `export`.
+`processor(folder)` makes pictures what a model expects.
 
 A family is one file and one line here. Nothing but JSON and safetensors is read, and no code.
 """
@@ -32,4 +33,8 @@ def __getattr__(name):
         from vismem.pretrained import checkpoint
 
         return getattr(checkpoint, name)
+    if name == "processor":
+        from vismem.pretrained.images import processor
+
+        return processor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -54,6 +54,7 @@ class ResidualBlock(nn.Module):
         and 1x1 back.
       stride: of the 3x3 (the first of two).
       early: a bottleneck's stride is on its first 1x1 instead, as in He et al.'s own weights.
+      activation: after the sum; between the convolutions it is ReLU.
     """
 
     block: Literal["basic", "bottleneck"]
@@ -70,15 +71,13 @@ class ResidualBlock(nn.Module):
         if self.block == "basic":
             layers = [(self.features, 3, self.stride), (self.features, 3, 1)]
         else:
-            inner, strides = (
-                self.features // 4,
-                (self.stride, 1) if self.early else (1, self.stride),
-            )
-            layers = [(inner, 1, strides[0]), (inner, 3, strides[1]), (self.features, 1, 1)]
+            inner = self.features // 4
+            first, second = (self.stride, 1) if self.early else (1, self.stride)
+            layers = [(inner, 1, first), (inner, 3, second), (self.features, 1, 1)]
         given = dict(norm=self.norm, dtype=self.dtype)
         y = x
         for i, (features, kernel, stride) in enumerate(layers):
-            y = act(y) if i else y
+            y = nn.relu(y) if i else y
             y = ConvNorm(features, kernel, stride, name=f"conv_{i}", **given)(y)
         if x.shape[-1] != self.features or self.stride != 1:
             x = ConvNorm(self.features, 1, self.stride, name="shortcut", **given)(x)
