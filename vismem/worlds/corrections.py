@@ -19,8 +19,8 @@ from vismem.worlds.claims import (
     Kind,
     Related,
 )
-from vismem.worlds.instructions import Stays
 from vismem.worlds.language import Language
+from vismem.worlds.meaning import Level, Stays
 from vismem.worlds.scene import Scene, Thing
 from vismem.worlds.world import LANGUAGES
 
@@ -69,7 +69,7 @@ def _about(clause: Clause) -> tuple[int, ...]:
     """The numbers of the things whose place a clause tells, the one to be moved first."""
     if isinstance(clause, At | Stays):
         return (clause.thing,)
-    return clause.things if isinstance(clause, Related) else ()
+    return clause.things if isinstance(clause, Related | Level) else ()
 
 
 def correction(claim: Claim, read: Scene, lang: str = "en", seed: int = 0) -> str | None:
@@ -150,7 +150,7 @@ class _Critic:
 
     def _place(self, thing: Thing, others: list[Thing], clause: Clause) -> str:
         the = self._the(thing)
-        if isinstance(clause, Related):
+        if isinstance(clause, Related | Level):
             relation = self._word("relation", clause.relation)
             where = self._say("beside", relation=relation, the=self._the(*others))
         elif isinstance(clause, At) or ninth(clause) != ninth(thing):

@@ -17,7 +17,7 @@ import numpy as np
 from vismem.errors import UserError
 from vismem.registry import nearest
 from vismem.worlds.claims import MARGIN, Claim
-from vismem.worlds.instructions import State
+from vismem.worlds.meaning import State
 from vismem.worlds.render import render
 from vismem.worlds.scene import Scene
 from vismem.worlds.speaker import FORMS, Form, Speaker, Turn

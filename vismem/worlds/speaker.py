@@ -20,13 +20,11 @@ from vismem.worlds.instructions import (
     Recalled,
     Reference,
     Remove,
-    State,
     Swap,
     Undo,
     Where,
-    interpret,
-    needs_memory,
 )
+from vismem.worlds.meaning import State, interpret, needs_memory
 from vismem.worlds.phrasing import phrase
 from vismem.worlds.scene import PRESETS, Preset, Scene
 
@@ -82,7 +80,7 @@ FORMS = {
         {"add": 1},
         roles=("it",),
         beside=1.0,
-        two=0.6,
+        two=0.3,
     ),
 }
 
