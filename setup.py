@@ -28,6 +28,7 @@ setup(
         "matplotlib>=3.9",
     ],
     extras_require={
+        "geneva": ["h5py>=3.11"],
         "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff==0.14.5"],
     },
     entry_points={"console_scripts": ["vismem = vismem.cli:main"]},

@@ -7,7 +7,13 @@ in `SOURCES`. An Example is a dict:
   text: what the picture shows.
   label: int, the class; in every example of a source or in none.
   keywords: tuple of strings.
-  index: int, which example of its world it is (the world source only).
+  index: int, which example of its world it is (the world and dialogue sources only).
+
+Of a conversation of up to T turns (the dialogue and geneva sources) it has
+
+  image: uint8 [T, H, W, 3], the picture after each turn.
+  texts: T strings, the instruction of each turn.
+  mask: bool [T], the turns that there are; the others, at the end, are empty.
 
 A source raises `UserError`, with the record's name, for what it cannot read, an empty text
 included. It may also have `text(index)`, which gives the text alone where that is cheaper.
@@ -26,6 +32,8 @@ SOURCES = {
     "world": "vismem.data.world:WorldSource",
     "folder": "vismem.data.folder:FolderSource",
     "tfds": "vismem.data.tfds:TfdsSource",
+    "dialogue": "vismem.data.dialogue:DialogueSource",
+    "geneva": "vismem.data.geneva:GenevaSource",
 }
 # In the order in which they are applied.
 AUGMENTATIONS = {
@@ -57,13 +65,15 @@ class DataConfig:
     """Where examples come from, and what is done to them.
 
     Attributes:
-      source: `{"name": "world" | "folder" | "tfds", **options}`.
+      source: `{"name": "world" | "folder" | "tfds" | "dialogue" | "geneva", **options}`.
       size: width and height of the pictures in pixels.
       tokenizer: `{"name": "byte" | "bpe" | "unigram" | "words" | "pretrained", **options}`.
       augment: augmentation -> its options, e.g. `{"flip": {}, "blur": {"sigma": (0.5, 1.0)}}`;
         applied in the order of `AUGMENTATIONS`, in training only.
       on_error: whether an unreadable record ends the run or is skipped and counted.
       cache: records kept in memory once read; helps if at least as many as the split has.
+      cache_text: folder where the features of a frozen text encoder are kept once computed; "" for
+        none (training/text_cache.py).
       threads: that read, draw and decode; 0 does all that in the training loop.
       prefetch: batches made ahead.
     """
@@ -74,6 +84,7 @@ class DataConfig:
     augment: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     on_error: Literal["raise", "skip"] = "raise"
     cache: int = 0
+    cache_text: str = ""
     threads: int = 1
     prefetch: int = 8
 

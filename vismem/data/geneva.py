@@ -1,0 +1,100 @@
+"""CoDraw and i-CLEVR in the HDF5 files that the scripts of GeNeVA's data sets write.
+
+El-Nouby et al., "Tell, Draw, and Repeat", ICCV 2019; github.com/Maluuba/GeNeVA_datasets.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from vismem.data import Example
+from vismem.data.dialogue import padded
+from vismem.data.images import resize
+from vismem.errors import UserError
+
+_FILES = {"iclevr": "clevr_{}.h5", "codraw": "codraw_{}.h5"}
+_PIXELS = 128  # width and height of the pictures, in which the files' coordinates are
+
+
+class GenevaSource:
+    """A split of one of the two data sets; needs `h5py`.
+
+    A record has the keys of conversations in data/__init__.py, as many turns as the longest
+    conversation of the split, and
+      objects: bool [T, N], which of the data set's N kinds of objects (24 or 58) are drawn.
+      coords: float32 [T, N, 3], where: x and y as shares of the picture's width and height, and the
+        depth as the file has it; zeros for what is not drawn.
+
+    Args:
+      split: "train", "val" or "test".
+      size: width and height of the pictures in pixels; the files have 128.
+      folder: where the files are: clevr_train.h5 or codraw_train.h5 and so on.
+      dataset: "iclevr" or "codraw".
+
+    Attributes:
+      background: uint8 [size, size, 3], the picture before the first turn.
+    """
+
+    def __init__(self, split: str, size: int, folder: str, dataset: str = "iclevr"):
+        try:
+            import h5py
+        except ImportError:
+            raise UserError(
+                "data.source: geneva reads HDF5; pip install 'vismem[geneva]'"
+            ) from None
+        if dataset not in _FILES:
+            raise UserError(f"data.source.dataset={dataset!r}: must be iclevr or codraw")
+        path = Path(folder) / _FILES[dataset].format(split)
+        if not path.exists():
+            raise UserError(f"{path}: no such file; GeNeVA's scripts for {dataset} write it")
+        try:
+            self._file = h5py.File(path, "r")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read as HDF5 ({error})") from None
+        self._path, self._size = path, size
+        self._keys = sorted(k for k, entry in self._file.items() if isinstance(entry, h5py.Group))
+        if not self._keys:
+            raise UserError(f"{path}: has no conversations")
+        self._longest = max(len(self._entry(i, "images")) for i in range(len(self)))
+        self.background = self._picture(self._file["background"][()])
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, index: int) -> Example:
+        texts = self._texts(index)
+        images, objects, coords = (
+            self._entry(index, name)[()] for name in ("images", "objects", "coords")
+        )
+        if not len(texts) == len(images) == len(objects) == len(coords):
+            raise UserError(
+                f"{self._path}: {self._keys[index]} has {len(texts)} texts, {len(images)} images,"
+                f" {len(objects)} objects and {len(coords)} coords; write the file anew"
+            )
+        arrays = {
+            "image": np.stack([self._picture(image) for image in images]),
+            "objects": objects.astype(bool),
+            "coords": coords.astype(np.float32) / np.float32([_PIXELS, _PIXELS, 1]),
+        }
+        return padded(arrays, texts, self._longest)
+
+    def text(self, index: int) -> str:
+        """The texts of a record, a line each, without its pictures."""
+        return "\n".join(self._texts(index))
+
+    def _texts(self, index: int) -> tuple[str, ...]:
+        if "utterences" in self._file[self._keys[index]]:  # CoDraw's, as it is spelled there
+            return tuple(self._entry(index, "utterences").asstr()[()])
+        return tuple(json.loads(self._entry(index, "text").asstr()[()]))
+
+    def _entry(self, index: int, name: str):
+        group = self._file[self._keys[index]]
+        if name not in group:
+            raise UserError(f"{self._path}: {self._keys[index]} has no {name!r}; write it anew")
+        return group[name]
+
+    def _picture(self, pixels: np.ndarray) -> np.ndarray:
+        """The scripts write the colours as OpenCV has them, blue first."""
+        height, width = pixels.shape[:2]
+        return resize(pixels[..., ::-1], self._size, (0, 0, width, height))
