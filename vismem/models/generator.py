@@ -127,9 +127,10 @@ class Generator(nn.Module):
             self.f = Memory(self.memory.slots, p.width, p.heads, self.memory.update, dtype=dtype)
             self.g = StrategyHead(p.width, self.strategy.enabled, dtype=dtype)
 
-    def encode(self, tokens: Array) -> Text:
-        """Token ids int32 [B, L] -> C."""
-        tokens, mask, vector = self.fuse.prepare(*self.text_encoder(tokens))
+    def encode(self, tokens: Array, features: Array | None = None) -> Text:
+        """Token ids int32 [B, L] -> C; the text encoder is spared if its `features` are given."""
+        read = self.text_encoder(tokens) if features is None else (features, tokens > 0)
+        tokens, mask, vector = self.fuse.prepare(*read)
         return Text(tokens, mask, vector, self.paint.read_text(tokens))
 
     def begin(self, batch: int) -> Carry:

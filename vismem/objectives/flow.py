@@ -216,7 +216,8 @@ class Flow:
         Args:
           player: "generator".
           params: {"generator": tree}.
-          batch: `image` uint8 [B, H, W, C] and `tokens` int32 [B, L].
+          batch: `image` uint8 [B, H, W, C], `tokens` int32 [B, L] and, if they are known already,
+            the encoder's `text_features` [B, L, E] of them.
           key: all randomness of the loss.
           train: whether texts are dropped.
 
@@ -229,7 +230,7 @@ class Flow:
         if train:
             kept = jax.random.uniform(named_key(key, "text"), (size, 1)) >= self.text_dropout
             tokens = jnp.where(kept, tokens, 0)
-        text = self.apply(params, tokens, method="encode")
+        text = self.apply(params, tokens, batch.get("text_features"), method="encode")
         times = self.sample_times(named_key(key, "times"), size)
         canvases = self.chain(picture, times, key)
         keep = jax.random.uniform(named_key(key, "carry"), times.shape) < self.carry
