@@ -19,7 +19,7 @@ from vismem.models import TEXT
 from vismem.models.text.bert import Bert
 from vismem.objectives import OBJECTIVES
 from vismem.pretrained import checkpoint
-from vismem.training import run
+from vismem.training import run, text_cache
 from vismem.training.loop import train
 from vismem.training.names import names
 
@@ -159,6 +159,54 @@ def test_word_vectors_start_a_run(tmp_path):
     np.testing.assert_array_equal(table[words["picture"]], [1, 2, 3, 4])
     np.testing.assert_array_equal(table[words["7"]], [5, 6, 7, 8])
     assert 0 < np.abs(table[words["8"]]).max() < 10
+
+
+def test_cached_text_is_the_same_training(bert, tmp_path, monkeypatch):
+    source, _ = bert
+    results = []
+    for folder in ("", "cache", "cache"):
+        cached = config(
+            {"name": "pretrained", "folder": str(source)},
+            optimizer={"lr": 0.1, "freeze": (("text_encoder/", True),)},
+            data={**toy.get_config().data, "cache_text": folder and str(tmp_path / folder)},
+        )
+        train(cached, tmp_path / f"run-{len(results)}")
+        results.append(jax.device_get(restored(cached, tmp_path / f"run-{len(results)}")["params"]))
+        if folder:  # all texts are there now: computing one would be an error
+            monkeypatch.setattr(text_cache.TextCache, "write", None)
+    for other in results[1:]:
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), results[0], other)
+
+
+def test_features_come_back_from_the_disk(tmp_path):
+    asked = []
+
+    def encode(tokens):
+        asked.append(len(tokens))
+        return (jnp.asarray(tokens)[..., None] * jnp.arange(1.0, 4.0)).astype(jnp.bfloat16)
+
+    def caches():
+        return text_cache.TextCache(tmp_path, "one", encode)
+
+    batch = {"tokens": np.array([[1, 2, 0], [3, 0, 0], [1, 2, 0], [0, 0, 0]], np.int32)}
+    for cache in (caches(), caches()):
+        asked.clear()
+        found = cache(batch)["text_features"]
+        np.testing.assert_array_equal(found, encode(batch["tokens"]))
+    assert asked == [4]  # the comparison's own
+    longer = {"tokens": np.array([[1, 2, 0, 0], [3, 4, 0, 0]], np.int32)}
+    found = caches()(longer)["text_features"]
+    np.testing.assert_array_equal(found, encode(longer["tokens"]))
+    (tmp_path / "two.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(UserError, match=r"data\.cache_text: .*two.sqlite cannot be used"):
+        text_cache.TextCache(tmp_path, "two", encode)
+
+
+def test_only_frozen_text_is_cached(tmp_path):
+    text = {"name": "ngrams", "width": 4}
+    learning = config(text, data={**toy.get_config().data, "cache_text": str(tmp_path / "cache")})
+    with pytest.raises(UserError, match=r"data\.cache_text=.*the text encoder learns \(reader/"):
+        train(learning, tmp_path / "run")
 
 
 def test_mistakes_are_named(bert, tmp_path):

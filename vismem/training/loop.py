@@ -15,7 +15,7 @@ from vismem.data import pipeline, source
 from vismem.errors import UserError
 from vismem.parallel import hosts
 from vismem.parallel.mesh import check_batch, make_mesh
-from vismem.training import encoders, run
+from vismem.training import encoders, run, text_cache
 from vismem.training.checkpoint import Checkpoints
 from vismem.training.flops import machine_peak, train_flops
 from vismem.training.logging import RunLog
@@ -57,7 +57,8 @@ def train(config: RunConfig, folder: Path) -> dict[str, Any]:
         process_count=jax.process_count(),
     )
     beginning = batches.get_state()
-    shapes = hosts.global_shapes(next(batches))
+    first = next(batches)
+    shapes = hosts.global_shapes(first)
 
     # --- state: initial, or the newest checkpoint's -----------------------------------------------
 
@@ -81,7 +82,8 @@ def train(config: RunConfig, folder: Path) -> dict[str, Any]:
         layout.shardings,
         mesh,
     )
-    flops = train_flops(objective, layout.shapes["params"], shapes)
+    with_text = text_cache.make(config, objective, layout.optimizer, state)
+    flops = train_flops(objective, layout.shapes["ema"], hosts.global_shapes(with_text(first)))
     peak_steps = machine_peak(mesh) / max(flops, 1)
 
     # --- the loop ---------------------------------------------------------------------------------
@@ -123,7 +125,7 @@ def train(config: RunConfig, folder: Path) -> dict[str, Any]:
                     checkpoints.save(step, state, batches.get_state(), about, best)
             if stop:
                 break
-            state, metrics = train_step(state, hosts.put(next(batches), mesh))
+            state, metrics = train_step(state, hosts.put(with_text(next(batches)), mesh))
             step, measured = step + 1, {}
             if config.data.on_error == "skip":
                 metrics["skipped"] = batches.skipped
