@@ -29,7 +29,7 @@ setup(
     ],
     extras_require={
         "geneva": ["h5py>=3.11"],
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff==0.14.5"],
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff==0.14.5", "h5py>=3.11"],
     },
     entry_points={"console_scripts": ["vismem = vismem.cli:main"]},
 )
