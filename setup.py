@@ -6,7 +6,7 @@ setup(
     name="vismem",
     version="0.1.0",
     description="Draws images from language, step by step, with an adaptive memory (JAX/Flax).",
-    packages=find_packages(include=["vismem", "vismem.*"]),
+    packages=find_packages(include=["vismem", "vismem.*", "launch"]),
     python_requires=">=3.11,<3.13",
     install_requires=[
         "jax>=0.10,<0.12",
@@ -23,12 +23,14 @@ setup(
         "scipy>=1.13",
         "pillow>=11",
         "einops>=0.8",
+        "pyyaml>=6",
         "rich>=13",
         "tensorboardX>=2.6",
         "matplotlib>=3.9",
     ],
     extras_require={
         "geneva": ["h5py>=3.11"],
+        "launch": ["kubernetes-validate>=1.31", "kubeflow-trainer-api>=2"],  # for its tests
         "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff==0.14.5", "h5py>=3.11"],
     },
     entry_points={"console_scripts": ["vismem = vismem.cli:main"]},

@@ -25,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"launch: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # of what only watches; the runs go on where they are
+        return 130
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -4,10 +4,13 @@ import dataclasses
 import math
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vismem.errors import UserError
-from vismem.parallel.mesh import MeshConfig
 from vismem.registry import nearest
+
+if TYPE_CHECKING:  # it imports jax
+    from vismem.parallel.mesh import MeshConfig
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def parse(name: str) -> Topology:
     return topology
 
 
-def check(mesh: MeshConfig, devices: int, where: str) -> None:
+def check(mesh: "MeshConfig", devices: int, where: str) -> None:
     """One line, if `mesh` cannot be laid over the devices of `where`."""
     sizes = dataclasses.asdict(mesh)
     fixed = math.prod(size for size in sizes.values() if size != -1)

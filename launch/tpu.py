@@ -109,8 +109,6 @@ def send(jobs: Sequence[Job], options: argparse.Namespace) -> int:
       0, or 1 if a run failed.
     """
     waiting, active, failed = list(jobs), [], False
-    for job in waiting:
-        (job.folder / EXIT_CODE).unlink(missing_ok=True)
     while waiting or active:
         while waiting and len(active) < options.jobs:
             active.append(waiting.pop(0))
@@ -134,24 +132,26 @@ def step(job: Job, options: argparse.Namespace) -> int | None:
     """Does what the state of a run's slice asks for; returns the exit code of a run that ended."""
     found = call(gcloud(options, "describe", job.id, "--format=json(state)"))
     state = json.loads(found)["state"]["state"] if found else None
+    delete = [*gcloud(options, "delete", job.id), "--force", "--quiet", "--async"]
     ended = job.folder / EXIT_CODE
-    if ended.exists():
-        if state not in (None, "DELETING"):
-            call([*gcloud(options, "delete", job.id), "--force", "--quiet", "--async"])
-        return int(ended.read_text())
     if state is None:
+        ended.unlink(missing_ok=True)
         with tempfile.NamedTemporaryFile("w", suffix=".sh") as script:
             script.write(startup(job, options))
             script.flush()
             call([*create(job, options, script.name), "--async"])
         print(f"{job.folder}: sent ({job.id})", flush=True)
+    elif state == "DELETING":
+        pass  # it can be made anew when it is gone
+    elif ended.exists():
+        call(delete)
+        return int(ended.read_text())
     elif state == "SUSPENDED":
+        call(delete)
         print(f"{job.folder}: suspended; asking for another slice", flush=True)
-        call([*gcloud(options, "delete", job.id), "--force", "--quiet"])
     elif state == "FAILED":
-        call([*gcloud(options, "delete", job.id), "--force", "--quiet", "--async"])
-        print(f"{job.folder}: Cloud TPU refused it: {found}", flush=True)
-        return 1
+        call(delete)
+        raise UserError(f"{job.folder}: Cloud TPU could not provide {options.topology}: {found}")
     return None
 
 

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -41,23 +42,7 @@ PartitionName=low Nodes=n1,n2 Default=YES PriorityTier=1 GraceTime=20 State=UP
 PartitionName=high Nodes=n1,n2 PriorityTier=10 PreemptMode=OFF State=UP
 """
 
-# Counts up, keeps the count when it is told to end, and goes on from there: as training does.
-COUNTER = """
-import pathlib, signal, sys, time
-folder, end = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-saved = folder / "count"
-count = first = int(saved.read_text()) if saved.exists() else 0
-print("from", first, flush=True)
-def stop(*_):
-    saved.write_text(str(count))
-    sys.exit(42)
-signal.signal(signal.SIGTERM, stop)
-while count < end:
-    time.sleep(0.1)
-    count += 1
-    (folder / "seen").write_text(str(count))
-sys.exit(7 if end == 1 else 0)
-"""
+COUNTER = str(Path(__file__).with_name("counter.py"))
 
 needs_slurm = pytest.mark.skipif(
     not all(map(shutil.which, ("slurmctld", "slurmd", "munged"))),
@@ -111,24 +96,21 @@ def options(**kwargs):
     )
 
 
-def counter(tmp_path, name, end, hosts=1):
-    (tmp_path / "counter.py").write_text(COUNTER)
+def counter(tmp_path, name, *arguments):
     folder = tmp_path / "runs" / name
-    command = ("python", str(tmp_path / "counter.py"), str(folder), str(end))
-    return Job(f"v-{name}", command, folder, {"GREETING": "it's me"}, hosts)
+    command = ("python", COUNTER, str(folder), *map(str, arguments))
+    return Job(f"v-{name}", command, folder, {"GREETING": "it's me"})
 
 
 def text(path):
     return path.read_text() if path.exists() else ""
 
 
+@pytest.mark.slow
 @needs_slurm
 def test_a_preempted_task_goes_on_where_it_was(cluster, tmp_path, capsys):
-    jobs = [
-        counter(tmp_path, "one", 150),
-        counter(tmp_path, "two", 20),
-        counter(tmp_path, "bad", 1),
-    ]
+    counts = {"one": (150,), "two": (20,), "bad": (1, 7)}
+    jobs = [counter(tmp_path, name, *count) for name, count in counts.items()]
     slurm.send(jobs, options())
     assert re.fullmatch(r"(.*: sent as \d+_\d \(v-\w+\)\n){3}", capsys.readouterr().out)
 

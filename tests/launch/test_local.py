@@ -1,0 +1,145 @@
+"""Runs on this machine, for real: what is told to stop, breaks, or is sent twice."""
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from launch import local
+from launch.job import Job
+
+COUNTER = Path(__file__).with_name("counter.py")
+RUNNER = """
+import sys
+from pathlib import Path
+from launch.job import Job
+from launch.local import Runner
+counter, *folders = sys.argv[1:]
+jobs = [Job(f, ("python", counter, f, "1000"), Path(f)) for f in folders]
+sys.exit(Runner(2, lambda _: None).run(jobs))
+"""
+
+
+def job(folder, *arguments, hosts=1):
+    command = ("python", str(COUNTER), str(folder), *map(str, arguments))
+    return Job(folder.name, command, folder, hosts=hosts)
+
+
+def send(*jobs, parallel=1):
+    seen = []
+    code = local.send(jobs, argparse.Namespace(jobs=parallel, status=seen.append))
+    return code, seen
+
+
+def exit_code(folder):
+    return int((folder / "exit_code").read_text())
+
+
+def eventually(holds, seconds=20):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_all_are_run_and_a_failure_stops_no_other(tmp_path):
+    folders = [tmp_path / name for name in ("good", "bad", "better")]
+    jobs = [job(folders[0], 2), job(folders[1], 2, 3), job(folders[2], 2)]
+    code, seen = send(*jobs)
+    assert code == 1
+    assert [exit_code(folder) for folder in folders] == [0, 3, 0]
+    assert all(len(running) <= 1 for running in seen)
+    assert seen[-1] == set()
+    assert {folder for running in seen for folder in running} == set(folders)
+    assert send(jobs[0])[0] == 0
+
+
+def test_some_at_a_time(tmp_path):
+    _, seen = send(*(job(tmp_path / str(i), 10) for i in range(3)), parallel=2)
+    assert max(map(len, seen)) == 2
+
+
+def test_a_run_that_saved_goes_on(tmp_path):
+    folder = tmp_path / "run"
+
+    def preempt():
+        eventually(lambda: (folder / "seen").exists())
+        os.kill(int((folder / "pid").read_text()), signal.SIGTERM)
+
+    threading.Thread(target=preempt).start()
+    code, _ = send(job(folder, 20))
+    assert (code, exit_code(folder)) == (0, 0)
+    starts = [int(n) for n in re.findall(r"from (\d+)", (folder / "log.txt").read_text())]
+    assert len(starts) == 2
+    assert 0 == starts[0] < starts[1] == int((folder / "count").read_text())
+
+
+@pytest.mark.parametrize(("number", "ends"), [(signal.SIGTERM, 42), (signal.SIGINT, 130)])
+def test_a_signal_is_passed_on(tmp_path, number, ends):
+    folders = [tmp_path / str(i) for i in range(3)]
+    runner = [sys.executable, "-c", RUNNER, str(COUNTER), *map(str, folders)]
+    process = subprocess.Popen(runner, stdout=subprocess.DEVNULL)
+    eventually(lambda: all((f / "seen").exists() for f in folders[:2]))
+    process.send_signal(number)
+    assert process.wait(20) == ends
+    if number == signal.SIGTERM:
+        assert all((f / "count").exists() for f in folders[:2])
+    assert not folders[2].exists()
+
+
+def test_sending_twice_does_not_start_twice(tmp_path, capfd):
+    folder = tmp_path / "run"
+    runner = subprocess.Popen([sys.executable, "-c", RUNNER, str(COUNTER), str(folder)])
+    eventually(lambda: (folder / "seen").exists())
+    assert send(job(folder, 1))[0] == 0
+    assert "is running already" in capfd.readouterr().out
+    # Nor when the runner is gone and the run it started is not.
+    runner.kill()
+    runner.wait()
+    assert send(job(folder, 1))[0] == 0
+    assert "is running already" in capfd.readouterr().out
+    os.kill(int((folder / "pid").read_text()), signal.SIGTERM)
+    eventually(lambda: (folder / "count").exists())
+    assert (folder / "log.txt").read_text().count("from") == 1
+
+
+def test_processes_of_a_run_end_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "GRACE", 0.5)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "sys.exit(5) if os.environ['JAX_PROCESS_ID'] == '1' else time.sleep(100)"
+    )
+    folder = tmp_path / "run"
+    assert send(Job("run", ("python", str(script)), folder, hosts=2))[0] == 1
+    assert exit_code(folder) == 5
+
+
+def test_processes_find_each_other(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, jax\n"
+        "jax.distributed.initialize(num_processes=int(os.environ['JAX_NUM_PROCESSES']),\n"
+        "                           process_id=int(os.environ['JAX_PROCESS_ID']))\n"
+        "print('one of', jax.device_count(), flush=True)\n"
+        "jax.distributed.shutdown()\n"
+    )
+    run = Job("run", ("python", str(script)), tmp_path / "run", {"JAX_PLATFORMS": "cpu"}, hosts=2)
+    assert send(run)[0] == 0
+    assert (run.folder / "log.txt").read_text().count("one of 2") == 2
+
+
+def test_the_dry_run_says_what_is_run(tmp_path):
+    single, double = job(tmp_path / "run", 3), job(tmp_path / "run", 3, hosts=2)
+    (line,) = local.render([single], None).splitlines()
+    assert line == f"{sys.executable} {COUNTER} {tmp_path / 'run'} 3"
+    first, second = local.render([double], None).splitlines()
+    assert first.startswith("JAX_COORDINATOR_ADDRESS=127.0.0.1:PORT JAX_NUM_PROCESSES=2 ")
+    assert second == first.replace("PROCESS_ID=0", "PROCESS_ID=1")

@@ -1,0 +1,238 @@
+"""The real gcloud, if it is here, against a stand-in of Cloud TPU's API on loopback.
+
+The stand-in answers as cloud.google.com/tpu/docs/reference/rest documents; nothing was ever sent to
+Google.
+"""
+
+import argparse
+import http.server
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from launch import tpu
+from launch.job import Job
+from vismem.errors import UserError
+
+needs_gcloud = pytest.mark.skipif(
+    not shutil.which("gcloud"), reason="no gcloud here: its commands were not tried"
+)
+PARENT = "/v2/projects/p/locations/us-central1-a/queuedResources"
+
+
+def options(**kwargs):
+    defaults = {
+        "topology": "v5e:4x4",
+        "project": "p",
+        "zone": "us-central1-a",
+        "image": "vismem:1",
+        "checkout": "/vismem",
+        "mount": "mount -t nfs 10.0.0.2:/share",
+        "spot": True,
+        "jobs": 2,
+        "poll": 0,
+        "status": lambda _: None,
+    }
+    return argparse.Namespace(**defaults | kwargs)
+
+
+def job(tmp_path, name="v-x-0123456789"):
+    folder = tmp_path / "runs" / name
+    folder.mkdir(parents=True)
+    return Job(name, ("python", "-m", "vismem.cli", "train", "it's.py"), folder, {"A": "b c"}, 4)
+
+
+class Cloud(http.server.ThreadingHTTPServer):
+    """Queued resources, each of which goes through the states of a plan, one a look.
+
+    Attributes:
+      plans: for every time a resource is made: its states; "done N": its run ends with code N.
+      errors: HTTP codes that the next requests get instead of an answer.
+      made: bodies of the requests to make one. deleted: how many were.
+    """
+
+    def __init__(self, plans, folder):
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.plans, self.folder = list(plans), folder
+        self.live, self.errors, self.made, self.deleted = {}, [], [], 0
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        name = self.path.split("?")[0].removeprefix(f"{PARENT}/")
+        states = self.server.live.get(name)
+        if not states:
+            self.server.live.pop(name, None)
+            return self.fail(404, "NOT_FOUND", f"Resource '{PARENT}/{name}' was not found")
+        state = states[0] if len(states) == 1 and states[0] != "DELETING" else states.pop(0)
+        if state.startswith("done"):
+            (self.server.folder / "exit_code").write_text(state.split()[1])
+            state = "ACTIVE"
+        return self.answer({"name": name, "state": {"state": state}})
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        name = re.search("queuedResourceId=([^&]+)", self.path)[1]
+        if name in self.server.live:
+            return self.fail(409, "ALREADY_EXISTS", f"Resource '{name}' already exists")
+        self.server.made.append(body)
+        self.server.live[name] = list(self.server.plans.pop(0))
+        return self.answer({"name": "projects/p/locations/us-central1-a/operations/1"})
+
+    def do_DELETE(self):
+        name = self.path.split("?")[0].removeprefix(f"{PARENT}/")
+        assert "force=True" in self.path
+        self.server.deleted += 1
+        self.server.live[name] = ["DELETING"]
+        return self.answer({"name": "projects/p/locations/us-central1-a/operations/2"})
+
+    def answer(self, content, code=200):
+        if self.server.errors and code == 200:
+            return self.fail(*self.server.errors.pop(0))
+        text = json.dumps(content).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def fail(self, code, status, message):
+        self.answer({"error": {"code": code, "message": message, "status": status}}, code)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def cloud(tmp_path, monkeypatch):
+    servers = []
+
+    def start(plans, folder):
+        server = Cloud(plans, folder)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings = {
+            "API_ENDPOINT_OVERRIDES_TPU": f"http://127.0.0.1:{server.server_port}/",
+            "AUTH_DISABLE_CREDENTIALS": "true",
+            "CORE_DISABLE_USAGE_REPORTING": "true",
+            "CONFIG": str(tmp_path / "gcloud"),
+        }
+        for name, value in settings.items():
+            monkeypatch.setenv(f"CLOUDSDK_{name}", value)
+        return server
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.slow
+@needs_gcloud
+def test_a_suspended_slice_is_made_anew(tmp_path, cloud, capsys):
+    run = job(tmp_path)
+    (run.folder / "exit_code").write_text("1")  # of an earlier attempt
+    plans = [["WAITING_FOR_RESOURCES", "ACTIVE", "SUSPENDING", "SUSPENDED"], ["ACTIVE", "done 0"]]
+    server = cloud(plans, run.folder)
+    assert tpu.send([run], options()) == 0
+    said = [line.split(": ")[1].split(" (")[0] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["sent", "suspended; asking for another slice", "sent", "done"]
+    assert server.deleted == 2
+    first, second = server.made
+    assert first == second
+    assert first["spot"] == {}
+    (node,) = first["tpu"]["nodeSpec"]
+    assert node["nodeId"] == run.id
+    assert node["node"]["acceleratorType"] == "v5litepod-16"
+    assert node["node"]["metadata"]["startup-script"] == tpu.startup(run, options()).rstrip("\n")
+
+
+@pytest.mark.slow
+@needs_gcloud
+def test_what_is_there_is_watched_and_not_sent_again(tmp_path, cloud, capsys):
+    run = job(tmp_path)
+    server = cloud([], run.folder)
+    server.live[run.id] = ["ACTIVE", "done 3"]
+    server.errors = [(503, "UNAVAILABLE", "The service is currently unavailable.")] * 1
+    assert tpu.send([run], options()) == 1
+    assert server.made == []
+    assert server.deleted == 1
+    assert "failed (3)" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@needs_gcloud
+@pytest.mark.parametrize(
+    ("code", "status", "message"),
+    [(403, "PERMISSION_DENIED", "Permission tpu.queuedResources.get denied"), (0, "FAILED", "")],
+)
+def test_what_no_other_try_would_change_is_said(tmp_path, cloud, code, status, message):
+    run = job(tmp_path)
+    server = cloud([], run.folder)
+    server.live[run.id] = ["FAILED"]
+    server.errors = [(code, status, message)] if code else []
+    with pytest.raises(UserError, match=status):
+        tpu.send([run], options())
+    assert server.deleted == (0 if code else 1)
+
+
+def test_passing_errors_are_told_from_others(tmp_path, monkeypatch, capsys):
+    said = iter(["UNAVAILABLE: later", "RESOURCE_EXHAUSTED: quota", "INVALID_ARGUMENT: v9"])
+
+    def gcloud(command, **_):
+        return subprocess.CompletedProcess(command, 1, "", f"ERROR: (gcloud) {next(said)}")
+
+    monkeypatch.setattr(tpu.subprocess, "run", gcloud)
+    with pytest.raises(UserError, match="INVALID_ARGUMENT"):
+        tpu.send([job(tmp_path)], options())
+    assert capsys.readouterr().out.count("trying again") == 2
+
+
+@pytest.mark.parametrize(("codes", "ends"), [("42 42 0", "0"), ("42 5", "5"), ("143", None)])
+def test_a_host_starts_what_saved_again(tmp_path, codes, ends):
+    """The startup script for real, with stand-ins for docker and the mount."""
+    run = replace(job(tmp_path), folder=Path("runs/v-x-0123456789"))
+    program = tmp_path / "bin" / "docker"
+    program.parent.mkdir()
+    (tmp_path / "codes").write_text(codes.replace(" ", "\n") + "\n")
+    program.write_text(
+        f'#!/bin/bash\necho "$@"\ncode=$(head -n 1 {tmp_path}/codes)\n'
+        f"sed -i 1d {tmp_path}/codes\nexit $code\n"
+    )
+    program.chmod(0o755)
+    script = tpu.startup(run, options(mount="true")).replace("/mnt/", f"{tmp_path}/")
+    path = f"{program.parent}:{os.environ['PATH']}"
+    subprocess.run(["bash", "-c", script], env={"PATH": path})
+    folder = tmp_path / run.folder
+    (log,) = folder.glob("log-*.txt")
+    lines = log.read_text().splitlines()
+    assert len(lines) == len(codes.split())
+    assert "--env=A=b c --env=JAX_NUM_PROCESSES=4 vismem:1 python -m vismem.cli train" in lines[0]
+    found = folder / "exit_code"
+    assert (found.read_text().strip() if found.exists() else None) == ends
+
+
+@pytest.mark.parametrize(
+    ("topology", "accelerator"),
+    [
+        ("v5e:2x4", "v5litepod-8"),
+        ("v4:2x2x2", "v4-16"),
+        ("v5p:2x2x2", "v5p-16"),
+        ("v6e:4x4", "v6e-16"),
+    ],
+)
+def test_accelerator_types_count_chips_or_cores(tmp_path, topology, accelerator):
+    command = tpu.create(job(tmp_path), options(topology=topology), "file")
+    assert f"--accelerator-type={accelerator}" in command
+
+
+def test_gpus_are_not_for_here():
+    with pytest.raises(UserError, match="not a TPU"):
+        tpu.size(options(topology="h100:1x8"))
