@@ -68,7 +68,7 @@ def turns(name: str, count: int):
 
 @pytest.mark.parametrize("name", FORMS)
 def test_claims_hold_after_their_turn_and_not_before(name):
-    for state, turn in turns(name, 300):
+    for state, turn in turns(name, 100):
         assert turn.claim.holds(turn.scene, MARGIN), turn.text
         assert not turn.claim.holds(state.scene, -MARGIN), turn.text
 
@@ -76,7 +76,7 @@ def test_claims_hold_after_their_turn_and_not_before(name):
 def test_claims_pin_all_there_is():
     """One thing gone, changed or added makes a claim false, and so does one moved uncalled for."""
     chance, shift = Random(0), STAYS + MARGIN + 0.01
-    for state, turn in turns("tiny", 150):
+    for state, turn in turns("tiny", 60):
         things = turn.scene.things
         changed = [(*things, Thing("cross", "red", "small", "solid", 0.5, 0.5))]
         for thing in things:
@@ -209,7 +209,7 @@ def test_the_flag_says_whether_the_canvas_suffices():
     """Of conversations with the same canvas and the same instruction, those that need memory ask
     for different scenes, and no scene will do for all of them; for the others there is one."""
     chance, seen = Random(0), {True: 0, False: 0}
-    for state, turn in turns("tiny", 100):
+    for state, turn in turns("tiny", 40):
         if len(state.things) > 3:
             continue
         told = histories(state, chance)
@@ -228,4 +228,4 @@ def test_the_flag_says_whether_the_canvas_suffices():
         safe = any(all(outcome.claim.holds(scene) for outcome in outcomes) for scene in scenes)
         assert safe != turn.needs_memory, turn.text
         seen[turn.needs_memory] += 1
-    assert min(seen.values()) > 50
+    assert min(seen.values()) > 20
