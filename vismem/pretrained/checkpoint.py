@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.sharding import Mesh
@@ -24,7 +25,7 @@ from vismem.pretrained import FAMILIES
 from vismem.pretrained.family import Config, Family, Tensor
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-FLOATS = ("F32", "F16", "BF16", "F64")
+FLOATS = {"F16": np.float16, "BF16": jnp.bfloat16, "F32": np.float32, "F64": np.float64}
 
 
 class Pretrained(NamedTuple):
@@ -42,12 +43,13 @@ class Pretrained(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A tensor in a file, as the file's header describes it."""
+    """A tensor in a file, as the file's header describes it; `offset` counts bytes."""
 
     file: Path
     name: str
     shape: tuple[int, ...]
     dtype: str
+    offset: int
 
 
 def load(
@@ -64,15 +66,14 @@ def load(
       architecture: read it as this one of its family instead of the one in config.json, such as
         "T5EncoderModel" for the encoder of a whole T5.
       mesh: where the parameters are put; one device by default.
-      dtype: of the parameters; as stored by default.
+      dtype: of the parameters; float32 by default.
 
     Raises:
       UserError: a file or a tensor that is missing, damaged, superfluous or of a wrong shape.
     """
     folder = find(folder)
     config, family, stored = _described(folder, architecture)
-    module = family.module(config)
-    boxed = jax.eval_shape(module.init, jax.random.key(0), *family.example(config))["params"]
+    module, boxed = build(config, folder)
     shapes = flatten_dict(nn.unbox(boxed), sep="/")
     sources = _matched(family, config, shapes, stored, folder)
     mesh = mesh or make_mesh(MeshConfig(), jax.devices()[:1])
@@ -86,6 +87,20 @@ def load(
 def describe(folder: str | Path, architecture: str | None = None) -> Config:
     """The config that `load` gives, without reading any weights; arguments as there."""
     return _described(find(folder), architecture)[0]
+
+
+def build(config: Config, folder: Path | str = "") -> tuple[nn.Module, Any]:
+    """The module of a config, and its parameters' shapes with their logical axes (boxed)."""
+    family = family_of(config, folder)
+    try:
+        module = family.module(config)
+        shapes = jax.eval_shape(module.init, jax.random.key(0), *family.example(config))
+    except (UserError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{Path(folder, CONFIG)}: describes no model that can be ({reason})"
+        ) from error
+    return module, shapes["params"]
 
 
 def _described(folder: Path, architecture: str | None) -> tuple[Config, Family, dict[str, Stored]]:
@@ -187,10 +202,11 @@ def _stored(folder: Path) -> Iterator[Stored]:
 
 def _header(path: Path) -> Iterator[Stored]:
     try:
-        with safe_open(path, "numpy") as file:
-            for name in file.keys():  # noqa: SIM118 - not a mapping
-                tensor = file.get_slice(name)
-                yield Stored(path, name, tuple(tensor.get_shape()), tensor.get_dtype())
+        with safe_open(path, "numpy"):  # which checks the header, and the file's size against it
+            pass
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
     except FileNotFoundError:
         raise UserError(f"{path}: missing; {INDEX} names it") from None
     except (SafetensorError, OSError) as error:
@@ -198,6 +214,10 @@ def _header(path: Path) -> Iterator[Stored]:
             f"{path}: damaged or cut short ({error}); expected safetensors; copy or download it "
             "again"
         ) from None
+    header.pop("__metadata__", None)
+    for name, tensor in header.items():
+        offset = 8 + length + tensor["data_offsets"][0]
+        yield Stored(path, name, tuple(tensor["shape"]), tensor["dtype"], offset)
 
 
 def _matched(
@@ -211,13 +231,14 @@ def _matched(
     tensors = family.tensors(config)
     if set(tensors) != set(shapes):
         raise ValueError(f"the family's table and module differ in {set(tensors) ^ set(shapes)}")
+    where = folder / (WEIGHTS if (folder / WEIGHTS).exists() else INDEX)
     matched = {}
     for name, tensor in tensors.items():
         expected = tensor.file_shape(shapes[name].shape)
         source = stored.get(family.canonical(tensor.name))
         if source is None:
             raise UserError(
-                f"{folder}: tensor {tensor.name!r} is missing; {CONFIG} asks for it with shape "
+                f"{where}: tensor {tensor.name!r} is missing; {CONFIG} asks for it with shape "
                 f"{list(expected)}"
             )
         if source.shape != expected or source.dtype not in FLOATS:
@@ -243,16 +264,26 @@ def _place(
 ) -> jax.Array:
     """One parameter, each of its shards read for itself.
 
-    The file is opened anew: the pages of a memory map count as this process's until it is closed.
+    Whatever the largest tensor, the host holds it at most once beside its shards: as the pages of a
+    memory map, until a shard is copied from them.
     """
-    with safe_open(source.file, "numpy") as file:
-        stored = file.get_slice(source.name)
 
-        def shard(index: tuple[slice, ...]) -> np.ndarray:
-            return tensor.read(stored, shape, index).astype(dtype or np.float32, copy=False)
+    def shard(index: tuple[slice, ...]) -> np.ndarray:
+        stored = np.memmap(source.file, FLOATS[source.dtype], "r", source.offset, source.shape)
+        return _aligned_copy(tensor.ours(stored)[index], dtype or np.float32)
 
-        array = jax.make_array_from_callback(shape, sharding, shard)
-        return jax.block_until_ready(array)  # or the copies of several tensors add up
+    array = jax.make_array_from_callback(shape, sharding, shard)
+    return jax.block_until_ready(array)  # or copies to devices add up
+
+
+def _aligned_copy(values: np.ndarray, dtype: Any) -> np.ndarray:
+    """A copy in C order, aligned so that jax on a CPU takes it over instead of copying it again."""
+    dtype = np.dtype(dtype)
+    room = np.empty(values.size * dtype.itemsize + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    copy = room[start : start + values.size * dtype.itemsize].view(dtype).reshape(values.shape)
+    copy[...] = values
+    return copy
 
 
 def export(folder: str | Path, config: Config, params: Mapping[str, Any]) -> None:
@@ -264,23 +295,28 @@ def export(folder: str | Path, config: Config, params: Mapping[str, Any]) -> Non
       params: nested dict of arrays that this host can read.
     """
     folder = Path(folder)
-    family = family_of(config, folder)
-    flat = flatten_dict(params, sep="/")
-    parts: dict[str, list[tuple[int, int, np.ndarray]]] = {}
-    for name, tensor in family.tensors(config).items():
-        axis, index, _ = tensor.part or (0, 0, 1)
-        values = tensor.write(np.asarray(flat[name]))
-        parts.setdefault(tensor.name, []).append((index, axis, values))
-    tensors = {}
-    for name, pieces in parts.items():
-        pieces.sort(key=lambda piece: piece[0])
-        values = [piece[2] for piece in pieces]
-        tensors[name] = values[0] if len(values) == 1 else np.concatenate(values, pieces[0][1])
     if (folder / CONFIG).exists() or (folder / WEIGHTS).exists():
         raise UserError(f"{folder}: holds a model already; name another folder")
+    flat = flatten_dict(params, sep="/")
+    parts: dict[str, dict[int, np.ndarray]] = {}
+    axes = {}
+    for name, tensor in family_of(config, folder).tensors(config).items():
+        axis, index, _ = tensor.part or (0, 0, 1)
+        axes[tensor.name] = tensor.ones + axis
+        parts.setdefault(tensor.name, {})[index] = tensor.write(np.asarray(flat[name]))
+    tensors = {
+        name: np.concatenate([piece for _, piece in sorted(pieces.items())], axes[name])
+        if len(pieces) > 1
+        else pieces[0]
+        for name, pieces in parts.items()
+    }
+    # transformers reads weights in the dtype that the config names.
+    config = config | {"dtype": str(next(iter(tensors.values())).dtype)}
+    partial = folder / f"{WEIGHTS}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        save_file(tensors, partial, metadata={"format": "pt"})
+        partial.rename(folder / WEIGHTS)
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{folder}: cannot be written ({error})") from None

@@ -40,28 +40,16 @@ class Tensor:
             found[axis] *= count
         return (1,) * self.ones + tuple(found)
 
-    def read(self, stored: Any, shape: tuple[int, ...], index: tuple[slice, ...]) -> np.ndarray:
-        """Our parameter[index], read from a safetensors slice; no more of the file than that.
-
-        Args:
-          stored: the tensor, `safe_open(...).get_slice(name)`.
-          shape: our parameter's.
-        """
-        cut = [slice(*s.indices(n)[:2]) for s, n in zip(index, shape)]
-        for ours, theirs in enumerate(self.axes or ()):
-            start, stop, _ = index[ours].indices(shape[ours])
-            cut[theirs] = slice(start, stop)
+    def ours(self, stored: np.ndarray) -> np.ndarray:
+        """A view of the stored tensor that is laid out as our parameter."""
+        view = stored.reshape(stored.shape[self.ones :])
         if self.part:
-            axis, place, count = self.part
-            offset = place * (stored.get_shape()[self.ones + axis] // count)
-            cut[axis] = slice(cut[axis].start + offset, cut[axis].stop + offset)
-        cut = [slice(0, 1)] * self.ones + cut
-        values = stored[tuple(cut)] if cut else stored[...]
-        values = values.reshape(values.shape[self.ones :])
-        return np.asarray(values if self.axes is None else values.transpose(self.axes), order="C")
+            axis, index, count = self.part
+            view = np.split(view, count, axis)[index]
+        return view if self.axes is None else view.transpose(self.axes)
 
     def write(self, values: np.ndarray) -> np.ndarray:
-        """The tensor (or our part of it) from our parameter: the inverse of reading."""
+        """The tensor (or our part of it) from our parameter: the inverse of `ours`."""
         back = values if self.axes is None else values.transpose(np.argsort(self.axes))
         return np.asarray(back.reshape((1,) * self.ones + back.shape), order="C")
 
