@@ -84,8 +84,8 @@ def drawn(*things: Thing) -> Scene:
         (
             LEFT,
             (RED, BLUE),
-            "the circle should be left of the square",
-            "那个圆形应该在那个正方形的左边",
+            "the circle should be further down",
+            "那个圆形应该再往下一些",
         ),
         # Where the reader cannot tell a colour, a thing goes by the rest.
         (

@@ -150,17 +150,26 @@ class _Critic:
 
     def _place(self, thing: Thing, others: list[Thing], clause: Clause) -> str:
         the = self._the(thing)
-        if isinstance(clause, Related | Level):
-            relation = self._word("relation", clause.relation)
-            where = self._say("beside", relation=relation, the=self._the(*others))
-        elif isinstance(clause, At) or ninth(clause) != ninth(thing):
-            place = clause.place if isinstance(clause, At) else ninth(clause)
-            where = self._say("in", place=self._word("place", place))
-        else:
-            x, y = clause.x - thing.x, clause.y - thing.y
-            way = max(DIRECTIONS, key=lambda d: x * DIRECTIONS[d][0] + y * DIRECTIONS[d][1])
-            return self._say("further", the=the, way=self._word("way", way))
+        match clause:
+            case Related(relation):
+                relation = self._word("relation", relation)
+                where = self._say("beside", relation=relation, the=self._the(*others))
+            case At(_, place):
+                where = self._say("in", place=self._word("place", place))
+            case Stays() if ninth(clause) != ninth(thing):
+                where = self._say("in", place=self._word("place", ninth(clause)))
+            case Stays(_, x, y):
+                return self._further(the, x - thing.x, y - thing.y)
+            case Level(relation):
+                (other,) = others
+                in_row = DIRECTIONS[relation][0] != 0
+                x, y = (0, other.y - thing.y) if in_row else (other.x - thing.x, 0)
+                return self._further(the, x, y)
         return self._say("should lie", the=the, where=where)
+
+    def _further(self, the: str, x: float, y: float) -> str:
+        way = max(DIRECTIONS, key=lambda d: x * DIRECTIONS[d][0] + y * DIRECTIONS[d][1])
+        return self._say("further", the=the, way=self._word("way", way))
 
     def _the(self, thing: Thing, fault: str | None = None) -> str:
         """Names a thing drawn by as little as tells it from the others, but not by its fault."""
