@@ -5,7 +5,14 @@ import optax
 import pytest
 
 from vismem.errors import UserError
-from vismem.training.optimizer import OptimizerConfig, make_optimizer, make_schedule, match, names
+from vismem.training.optimizer import (
+    OptimizerConfig,
+    make_optimizer,
+    make_schedule,
+    match,
+    muon,
+    names,
+)
 
 PARAMS = {
     "painter": {
@@ -52,6 +59,19 @@ def test_adamw_is_optax_adamw():
     gradients = jax.tree.map(lambda p: jnp.full_like(p, 0.7), params)
     expected = reference.update(gradients, reference.init(params), params)[0]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), ours, expected)
+
+
+def test_muon_is_optax_muon_where_their_momenta_agree():
+    key = jax.random.key(0)
+    grads = {
+        "a/kernel": jax.random.normal(key, (8, 24)),
+        "b/kernel": jax.random.normal(key, (32, 4)),
+    }
+    ours, theirs = muon(), optax.contrib.muon(1.0, consistent_rms=0.2)
+    direction, _ = ours.update(grads, ours.init(grads), grads)  # the first: no momentum yet
+    expected, _ = theirs.update(grads, theirs.init(grads), grads)
+    for name in grads:
+        np.testing.assert_allclose(direction[name], -expected[name], rtol=1e-3, atol=1e-4)
 
 
 def test_decay_falls_on_matrices_unless_a_rule_says_otherwise():

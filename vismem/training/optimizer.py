@@ -176,23 +176,37 @@ def _direction(config: OptimizerConfig) -> optax.GradientTransformation:
         case "adafactor":
             return optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0))
         case "muon":
-            # Updates of the size that adamw's have (Liu et al. 2025), so that one learning rate
-            # serves both halves. optax's muon includes the descent's sign; it is taken back here.
-            return optax.chain(
-                optax.contrib.muon(
-                    1.0,
-                    adam_b1=b1,
-                    adam_b2=b2,
-                    consistent_rms=0.2,
-                    muon_weight_dimension_numbers=lambda params: {
-                        n: optax.contrib.MuonDimensionNumbers()
-                        if n.endswith("/kernel") and p.ndim == 2
-                        else None
-                        for n, p in params.items()
-                    },
-                ),
-                optax.scale(-1.0),
+            kinds = {"muon": muon(), "adam": optax.scale_by_adam(b1, b2)}
+            return optax.partition(
+                kinds,
+                lambda params: {
+                    n: "muon" if n.endswith("/kernel") and p.ndim == 2 else "adam"
+                    for n, p in params.items()
+                },
             )
+
+
+def muon(momentum: float = 0.95, iterations: int = 5) -> optax.GradientTransformation:
+    """Momentum made orthogonal (Jordan et al. 2024): every direction of a kernel moves alike.
+
+    Updates have the size that adamw's have (Liu et al. 2025, "Muon is scalable for LLM training"),
+    so that one learning rate serves both. Not `optax.contrib.muon`, which multiplies batches of one
+    matrix and took 55 ms where this takes 24 (the quickstart's kernels, two CPU cores).
+    """
+
+    def orthogonal(update: jax.Array) -> jax.Array:
+        long = update.shape[0] > update.shape[1]
+        x = update.T if long else update
+        x = x / (jnp.linalg.norm(x) + 1e-7)
+        for _ in range(iterations):  # Newton-Schulz, with Jordan's coefficients
+            gram = x @ x.T
+            x = 3.4445 * x + (-4.7750 * gram + 2.0315 * (gram @ gram)) @ x
+        return 0.2 * max(x.shape) ** 0.5 * (x.T if long else x)
+
+    return optax.chain(
+        optax.trace(momentum, nesterov=True),
+        optax.stateless(lambda updates, _: jax.tree.map(orthogonal, updates)),
+    )
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> Callable[[jax.Array], jax.Array]:
