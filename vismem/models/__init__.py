@@ -12,6 +12,9 @@ TEXT = {
 VISION = {
     "patches": "vismem.models.vision.stems:PatchStem",
     "cnn": "vismem.models.vision.stems:ConvStem",
+    "vgg": "vismem.models.vision.encoder_stems:VGGStem",
+    "resnet": "vismem.models.vision.encoder_stems:ResNetStem",
+    "vit": "vismem.models.vision.encoder_stems:ViTStem",
 }
 FUSION = {
     "attention": "vismem.models.fusion:AttentionFusion",
