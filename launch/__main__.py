@@ -66,6 +66,8 @@ def launch(options: argparse.Namespace) -> int:
             print(f"{run.folder}: {state}", file=sys.stderr)
         else:
             jobs.append(resolve(run, environment, hosts))
+    if not jobs:
+        return 0
     if options.dry_run:
         print(options.module.render(jobs, options))
         return 0

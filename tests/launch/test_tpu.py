@@ -139,8 +139,7 @@ def cloud(tmp_path, monkeypatch):
 def test_a_suspended_slice_is_made_anew(tmp_path, cloud, capsys):
     run = job(tmp_path)
     (run.folder / "exit_code").write_text("1")  # of an earlier attempt
-    plans = [["WAITING_FOR_RESOURCES", "ACTIVE", "SUSPENDING", "SUSPENDED"], ["ACTIVE", "done 0"]]
-    server = cloud(plans, run.folder)
+    server = cloud([["ACTIVE", "SUSPENDED"], ["done 0"]], run.folder)
     assert tpu.send([run], options()) == 0
     said = [line.split(": ")[1].split(" (")[0] for line in capsys.readouterr().out.splitlines()]
     assert said == ["sent", "suspended; asking for another slice", "sent", "done"]

@@ -159,6 +159,16 @@ def exited(folder, code):
     (folder / "exit_code").write_text(f"{code}\n")
 
 
+def test_what_a_run_cost_may_be_a_column(swept, commit, tmp_path):
+    text = EXPERIMENT.replace('"test/exact_claim", "percent": True', '"images_per_second"')
+    (tmp_path / swept).write_text(text.replace("val/loss", "parameters"))
+    for run in sweeps.runs(swept):
+        edit(run.folder / "summary.json", parameters=1_000)
+        speeds = [{"step": 1}, *({"images_per_second": speed} for speed in (90, 110, 100))]
+        (run.folder / "timings.jsonl").write_text("\n".join(map(json.dumps, speeds)))
+    assert lines(swept, commit)["full"] == ["**100.0 ± 0.0** [1]", "**1000.00 ± 0.00** [1]"]
+
+
 def test_where_a_run_computes_is_not_another_config(swept, commit):
     edit(sweeps.RUNS / "memory/full/1/config.json", mesh={"data": 8}, log_every=1)
     assert "±" in lines(swept, commit)["full"][0]

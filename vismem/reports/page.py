@@ -3,7 +3,6 @@
 import base64
 import html
 import json
-import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -101,17 +100,10 @@ def strip(pictures: Iterable[str]) -> str:
     return "\n".join(['<div class="strip">', *pictures, "</div>"])
 
 
-def timings(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+def timings(folder: Path, facts: Mapping[str, Any]) -> dict[str, str]:
     """How long and how fast: of the whole run, and medians over its log."""
-    measured = ("seconds", "steps", "images", "parameters")
-    known = {name: f"{facts[name]:,.0f}" for name in measured if name in facts}
-    path = folder / "timings.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    for name in ("images_per_second", "peak_share"):
-        values = [line[name] for line in lines if name in line]
-        if values:
-            known[f"{name}, median"] = f"{statistics.median(values):.3g}"
-    return known
+    known = {name: f"{facts[name]:,.0f}" for name in sweeps.COSTS if name in facts}
+    return known | {f"{n}, median": f"{v:.3g}" for n, v in sweeps.speed(folder).items()}
 
 
 def json_object(path: Path) -> dict[str, Any]:

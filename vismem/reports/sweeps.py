@@ -22,6 +22,7 @@ table may say is in sweep_table.py.
 import json
 import re
 import runpy
+import statistics
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from vismem.errors import UserError
 
 RUNS = Path("runs")
 SUMMARY = "summary.json"  # written when a run ends
+COSTS = ("seconds", "images", "steps", "parameters")  # of a run, by its summary
 EXIT_CODE = "exit_code"  # what a run that was launched ended with
 STOPPED = (42, 130, 143)  # exit codes of runs that a signal ended, which go on from what they saved
 # Settings in which the runs of a table may differ from the file: they change no number.
@@ -155,12 +157,28 @@ def state(run: Run) -> str:
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """The summary of a run that is done."""
+    """The summary of a run that is done; its `metrics` are the evaluators', and what it cost.
+
+    The costs are `seconds`, `images`, `steps`, `parameters` and `images_per_second` while training.
+    """
     path = run.folder / SUMMARY
     try:
-        return json.loads(path.read_text())
+        facts = json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"{path}: damaged ({error}); delete it and run the sweep again") from None
+    costs = {name: facts[name] for name in COSTS if name in facts}
+    return {**facts, "metrics": {**costs, **speed(run.folder), **facts["metrics"]}}
+
+
+def speed(folder: Path) -> dict[str, float]:
+    """Medians over a run's timings.jsonl: `images_per_second` and `peak_share`, if it has any."""
+    path = folder / "timings.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    found = {
+        name: [line[name] for line in lines if name in line]
+        for name in ("images_per_second", "peak_share")
+    }
+    return {name: statistics.median(values) for name, values in found.items() if values}
 
 
 def other_code(commit: str | None, wanted: str | None = None) -> bool:
