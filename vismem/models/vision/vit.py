@@ -164,11 +164,11 @@ class PatchEmbed(nn.Module):
         init = nn.with_logical_partitioning(init, (None, None, None, "embed"))
         shape = (self.patch, self.patch, image.shape[-1], self.width)
         kernel = self.param("kernel", init, shape).astype(self.dtype)
-        x = patches @ kernel.reshape(-1, self.width)
+        x = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, self.width)
         if self.use_bias:
             init = nn.with_logical_partitioning(nn.initializers.zeros, ("embed",))
             x = x + self.param("bias", init, (self.width,)).astype(self.dtype)
-        return x
+        return x.reshape(*patches.shape[:-1], self.width)
 
 
 class AttentionPool(nn.Module):
