@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs a command line (the process's own by default) and returns the exit code."""
     logging.basicConfig(format="vismem: %(message)s")
     logging.getLogger("absl").setLevel(logging.ERROR)  # orbax warns of what is meant
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns that torch is missing
     parser = arguments()
     options, settings = parser.parse_known_args(argv)
     try:
@@ -98,6 +100,11 @@ def arguments() -> argparse.ArgumentParser:
     sub = command(verify, "compare a pretrained model with the outputs stored beside it")
     sub.add_argument("folder", metavar="FOLDER", help="with inputs.npz and outputs.npz")
     sub.add_argument("--tolerance", type=float, default=1e-5, help="the largest error (1e-5)")
+
+    sub = command(export, "write a run's pretrained text encoder as files of another library")
+    sub.add_argument("source", metavar="RUN", type=Path, help="a run's folder")
+    sub.add_argument("--to", choices=["hf"], required=True, help="hf: Hugging Face's")
+    sub.add_argument("folder", metavar="FOLDER", type=Path, help="a new folder")
     return parser
 
 
@@ -200,6 +207,14 @@ def verify(options: argparse.Namespace) -> int:
     errors = verify.errors(options.folder)
     verify.show(errors, options.tolerance, options.folder)
     return int(not all(error <= options.tolerance for error in errors.values()))
+
+
+def export(options: argparse.Namespace) -> None:
+    """Writes a run's pretrained text encoder, tuned or not, with its tokenizer to a new folder."""
+    from vismem.training.export import export
+
+    export(options.source, options.folder)
+    print(options.folder)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,121 @@
+"""The transformers that pretrained weights fill: padding, causality, scans, decoding."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vismem.errors import UserError
+from vismem.models.text.bert import Bert
+from vismem.models.text.gpt2 import GPT2
+from vismem.models.text.llama import Llama, rotary_frequencies
+from vismem.models.text.t5 import T5, T5Encoder, buckets, generate
+
+SIZES = dict(vocab_size=23, width=12, layers=2, heads=3, hidden=16)
+ENCODERS = {
+    "bert": partial(Bert, **SIZES),
+    "gpt2": partial(GPT2, **SIZES),
+    "llama": partial(
+        Llama,
+        **SIZES,
+        kv_heads=1,
+        head_dim=4,
+        frequencies=tuple(rotary_frequencies(4, 100.0).tolist()),
+    ),
+    "t5": partial(T5Encoder, **SIZES, head_dim=4),
+}
+IDS = jnp.array([[3, 5, 2, 7, 11, 13], [1, 2, 4, 0, 0, 0]])
+MASK = IDS > 0
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_padding_changes_nothing_and_a_scan_is_the_same(name):
+    module, scanned = ENCODERS[name](scan=False), ENCODERS[name](scan=True)
+    params = module.init(jax.random.key(0), IDS, MASK)
+    features, again = jax.jit(
+        lambda params: (module.apply(params, IDS, MASK), scanned.apply(params, IDS, MASK))
+    )(params)
+    for ours, theirs in zip(features, again):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    short = jax.jit(module.apply)(params, IDS[1:, :3])
+    np.testing.assert_allclose(features.tokens[1, :3], short.tokens[0], atol=1e-5)
+    np.testing.assert_allclose(features.pooled[1], short.pooled[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_who_sees_what(name):
+    """A decoder's token has a gradient to those up to itself, an encoder's to all."""
+    module = ENCODERS[name]()
+    params = module.init(jax.random.key(0), IDS)["params"]
+
+    def third(table):
+        table = params | {"words": {"embedding": table}}
+        return jnp.square(module.apply({"params": table}, IDS[:1]).tokens[0, 2, :4]).sum()
+
+    gradient = jax.jit(jax.grad(third))(params["words"]["embedding"])
+    seen = np.abs(gradient[IDS[0]]).sum(-1) > 0
+    causal = name in ("gpt2", "llama")
+    np.testing.assert_array_equal(seen, [True] * 3 + [not causal] * 3)
+
+
+def test_a_window_hides_what_is_far():
+    module = ENCODERS["llama"](window=2, layers=1)
+    params = module.init(jax.random.key(0), IDS)
+    other = IDS.at[:, 0].set(9)
+    changed = module.apply(params, IDS).tokens != module.apply(params, other).tokens
+    np.testing.assert_array_equal(changed.any((0, 2)), [True, True, False, False, False, False])
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+def test_texts_longer_than_the_table_of_positions(name):
+    with pytest.raises(UserError, match=r"texts of 6 tokens: .* takes 4 here"):
+        ENCODERS[name](positions=4).init(jax.random.key(0), IDS)
+
+
+def test_buckets_are_exact_nearby_and_logarithmic_beyond():
+    """T5's own sizes: powers of two times the square root of two end a bucket."""
+    found = buckets(16, 128)
+    np.testing.assert_array_equal(found[:9], range(9))
+    starts = [int(np.argmax(found == bucket)) for bucket in range(8, 16)]
+    assert starts == [8, 12, 16, 23, 32, 46, 64, 91]
+    assert found[-1] == 15
+
+
+@pytest.fixture(scope="module")
+def t5():
+    module = T5(**SIZES, head_dim=4, decoder_layers=2, buckets=8, max_distance=5)
+    params = module.init(jax.random.key(3), IDS, IDS)["params"]
+    return module, jax.tree.map(lambda x: 2 * x, params)  # or it repeats one token
+
+
+def test_the_cache_gives_what_the_whole_text_does(t5):
+    module, params = t5
+    texts = jax.jit(lambda params: generate(module, params, IDS, MASK, length=8))(params)
+    logits = jax.jit(module.apply)({"params": params}, IDS, texts, MASK)
+    best = np.asarray(logits.argmax(-1))
+    for text, following in zip(np.asarray(texts), best):
+        ends = np.flatnonzero(text[1:] == 1)
+        length = ends[0] + 1 if len(ends) else 7
+        np.testing.assert_array_equal(text[1 : length + 1], following[:length])
+        assert not text[length + 1 :].any()
+    assert texts[:, 0].tolist() == [0, 0]
+    assert len(np.unique(texts)) > 3
+
+
+def test_sampled_texts_follow_the_logits(t5):
+    """Of many texts, first tokens are as frequent as softmax(logits / temperature) says."""
+    module, params = t5
+    ids = jnp.broadcast_to(IDS[:1], (4_000, 6))
+    sample = jax.jit(
+        lambda key: generate(module, params, ids, length=2, temperature=2.0, key=key)[:, 1]
+    )
+    drawn = sample(jax.random.key(0))
+    logits = module.apply({"params": params}, IDS[:1], jnp.zeros((1, 1), jnp.int32))[0, 0]
+    expected = np.asarray(jax.nn.softmax(logits / 2))
+    found = np.bincount(drawn, minlength=23) / len(drawn)
+    assert np.abs(found - expected).max() < 4 * np.sqrt(0.25 / len(drawn))
+    assert expected.max() < 0.9
+    np.testing.assert_array_equal(sample(jax.random.key(0)), drawn)
+    assert (sample(jax.random.key(1)) != drawn).any()
