@@ -49,18 +49,17 @@ def add(config: LoraConfig, params: Params, key: jax.Array) -> Params:
     kernels = {n: p for n, p in flat.items() if nn.unbox(p).ndim > 1}
     rules = ((config.kernels, True),)
     chosen = match(rules, kernels, "optimizer.lora.kernels", lambda name: False)
-    for name in (n for n, is_chosen in chosen.items() if is_chosen):
-        kernel = kernels[name]
-        *inside, out = nn.unbox(kernel).shape
-        axes = getattr(kernel, "names", (None,) * (len(inside) + 1))
-        size = math.prod(inside)
-        normal = nn.initializers.normal(size**-0.5)
-        box = nn.with_logical_partitioning
-        row_axis = axes[0] if len(inside) == 1 else None
-        make_a = box(normal, (row_axis, None))
-        make_b = box(nn.initializers.zeros, (None, axes[-1]))
-        flat[name + A] = make_a(named_key(key, name), (size, config.rank))
-        flat[name + B] = make_b(key, (config.rank, out))
+    box = nn.with_logical_partitioning
+    for name, kernel in kernels.items():
+        if chosen[name]:
+            *rows, columns = nn.unbox(kernel).shape
+            axes = getattr(kernel, "names", (None,) * (len(rows) + 1))
+            size = math.prod(rows)
+            over = axes[0] if len(rows) == 1 else None
+            make_a = box(nn.initializers.normal(size**-0.5), (over, None))
+            make_b = box(nn.initializers.zeros, (None, axes[-1]))
+            flat[name + A] = make_a(named_key(key, name), (size, config.rank))
+            flat[name + B] = make_b(key, (config.rank, columns))
     return unflatten_dict(flat, sep="/")
 
 
