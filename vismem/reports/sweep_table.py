@@ -6,10 +6,10 @@ A cell without all of its runs, all finished, by this code and this config, show
 import csv
 import io
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from vismem import config
 from vismem.reports import sweeps
@@ -29,8 +29,8 @@ class Column:
     """What `table()` returns for every column's title.
 
     Attributes:
-      metric: of the evaluators', with its split: "test/exact_claim"; or "parameters", "seconds",
-        "images_per_second" of the whole run, its evaluations included.
+      metric: of the evaluators', with its split: "test/exact_claim"; or a cost of the run, such as
+        "images_per_second" (sweeps.summary).
       digits: after the point. percent: whether the metric is shown times 100.
       best: "max" or "min", which is printed bold.
     """
@@ -121,7 +121,7 @@ def make_row(runs: Sequence[Run], columns: dict[str, Column], commit: str | None
     commits = sorted({summary["commit"] for summary in summaries if summary["commit"]})
     row = []
     for title, column in columns.items():
-        values = [n[column.metric] for n in map(numbers, summaries) if column.metric in n]
+        values = [s["metrics"][column.metric] for s in summaries if column.metric in s["metrics"]]
         lacking = [f"no {column.metric}"] if len(values) < len(summaries) else []
         row.append(
             Cell(
@@ -135,14 +135,6 @@ def make_row(runs: Sequence[Run], columns: dict[str, Column], commit: str | None
             )
         )
     return row
-
-
-def numbers(summary: Mapping[str, Any]) -> dict[str, float]:
-    """What a column may show: the numbers of evaluators and of the run itself."""
-    found = {k: v for k, v in summary.items() if isinstance(v, (int, float))}
-    if "images" in found:
-        found["images_per_second"] = found["images"] / found["seconds"]
-    return found | summary["metrics"]
 
 
 def judge(column: Sequence[Cell]) -> list[Cell]:
