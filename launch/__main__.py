@@ -60,7 +60,7 @@ def launch(options: argparse.Namespace) -> int:
     for run in runs:
         settings = config.run_config(run.config)  # a mistake in one is said before any is sent
         if devices:
-            topology.check(settings.mesh, devices, options.topology)
+            topology.check(settings.mesh, devices, hosts)
         state = sweeps.state(run)
         if state.startswith(SETTLED):
             print(f"{run.folder}: {state}", file=sys.stderr)

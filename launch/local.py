@@ -16,6 +16,7 @@ from launch.job import Job
 from vismem.reports.sweeps import EXIT_CODE
 
 AGAIN = 42  # the exit code of a run that saved and wants to go on
+ENDS = {signal.SIGINT: 130, signal.SIGTERM: AGAIN}  # exit codes of whoever was told to end
 GRACE = 60.0  # seconds that a run's processes have to end once one of them has failed
 POLL = 0.2  # seconds between two looks at what runs
 STATUS_EVERY = 10.0  # seconds
@@ -105,24 +106,28 @@ class Runner:
     def __init__(self, parallel: int, status: Callable[[set[Path]], None]):
         self.parallel, self.status = parallel, status
         self.active: list[Attempt] = []
-        self.received: int | None = None
+        self.received: list[int] = []  # signals
 
     def run(self, jobs: Sequence[Job]) -> int:
         """The exit code: 0, 1 if a run failed, 130 or 42 if a signal came."""
-        waiting, failed, told = list(jobs), False, 0.0
-        before = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        waiting, failed, told, passed_on = list(jobs), False, 0.0, 0
+        before = {s: signal.signal(s, self._receive) for s in ENDS}
         try:
-            while self.active or (waiting and self.received is None):
-                while waiting and self.received is None and len(self.active) < self.parallel:
+            while self.active or (waiting and not self.received):
+                while waiting and not self.received and len(self.active) < self.parallel:
                     self._start(waiting.pop(0))
                     told = 0.0
+                for number in self.received[passed_on:]:
+                    for attempt in self.active:
+                        attempt.signal(number)
+                    passed_on += 1
                 for attempt in list(self.active):
                     code = attempt.poll()
                     if code is None:
                         continue
                     self._finish(attempt, code)
                     told = 0.0
-                    if code == AGAIN and self.received is None:
+                    if code == AGAIN and not self.received:
                         waiting.insert(0, attempt.job)
                     failed |= code not in (0, AGAIN)
                 if time.monotonic() - told > STATUS_EVERY:
@@ -133,9 +138,7 @@ class Runner:
             for number, handler in before.items():
                 signal.signal(number, handler)
             self.status(set())
-        if self.received is not None:
-            return {signal.SIGINT: 130, signal.SIGTERM: AGAIN}[self.received]
-        return int(failed)
+        return ENDS[self.received[0]] if self.received else int(failed)
 
     def _start(self, job: Job) -> None:
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -154,15 +157,12 @@ class Runner:
         folder = attempt.job.folder
         (folder / EXIT_CODE).write_text(f"{code}\n")
         attempt.lock.close()
-        ends = {0: "done", AGAIN: "saved, to go on"}
-        print(
-            f"{folder}: {ends.get(code, f'failed (exit {code}); see {folder}/log.txt')}", flush=True
-        )
+        said = {0: "done", AGAIN: "saved, to go on"}
+        failure = f"failed (exit {code}); see {folder}/log.txt"
+        print(f"{folder}: {said.get(code, failure)}", flush=True)
 
-    def _stop(self, number: int, _: object) -> None:
-        self.received = number
-        for attempt in self.active:
-            attempt.signal(number)
+    def _receive(self, number: int, _: object) -> None:
+        self.received.append(number)
 
 
 def send(jobs: Sequence[Job], options: argparse.Namespace) -> int:

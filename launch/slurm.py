@@ -61,7 +61,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def size(options: argparse.Namespace) -> tuple[int, int]:
     """Nodes and devices of a run; a node without GPUs is one device."""
-    options.topology = f"--nodes {options.nodes} --gpus {options.gpus}"
     return options.nodes, options.nodes * max(1, options.gpus)
 
 

@@ -91,12 +91,12 @@ def parse(name: str) -> Topology:
     return topology
 
 
-def check(mesh: "MeshConfig", devices: int, where: str) -> None:
-    """One line, if `mesh` cannot be laid over the devices of `where`."""
+def check(mesh: "MeshConfig", devices: int, hosts: int) -> None:
+    """One line, if `mesh` cannot be laid over so many devices."""
     sizes = dataclasses.asdict(mesh)
     fixed = math.prod(size for size in sizes.values() if size != -1)
     if devices % fixed if -1 in sizes.values() else devices != fixed:
         written = ", ".join(f"mesh.{axis}={size}" for axis, size in sizes.items())
         raise UserError(
-            f"{written}: does not fit the {devices} devices of {where}; nothing is sent"
+            f"{written}: does not fit {devices} devices ({hosts} hosts); nothing is sent"
         )

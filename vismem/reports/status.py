@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -38,7 +39,7 @@ def write(path: Path, runs: Sequence[Run], running: Collection[Path] = ()) -> No
     rows = [
         f"<tr><td>{html.escape(run.row)}<td>{run.seed}<td>{html.escape(state)}"
         f"<td>{html.escape(last(run.folder / 'metrics.jsonl'))}"
-        f'<td><a href="{html.escape(str((run.folder / "log.txt").absolute()))}">log</a></tr>'
+        f'<td><a href="{html.escape(os.path.relpath(run.folder / "log.txt", path.parent))}">log</a>'
         for run, state in zip(runs, states)
     ]
     page = PAGE.format(

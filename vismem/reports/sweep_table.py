@@ -21,7 +21,8 @@ FIELDS = (
     *("row", "column", "metric", "mean", "interval", "seeds", "p", "best", "missing"),
     *("runs", "commits"),
 )
-LATEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\~{}"})
+LATEX = {c: f"\\{c}" for c in "&%$#_{}"}
+LATEX |= {"\\": r"\textbackslash{}", "~": r"\~{}", "^": r"\^{}"}
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ def latex(rows: Rows) -> str:
 
 
 def escape(text: str) -> str:
-    return text.translate(LATEX)
+    return text.translate(str.maketrans(LATEX))
 
 
 def comma_separated(rows: Rows) -> str:
