@@ -41,6 +41,14 @@ SAID = {
         "add a small red star above it and right of the square",
         "在它的上方、那个正方形的右边画一颗小的红色五角星",
     ),
+    Add(STAR, (Beside("below left of", IT),)): (
+        "add a small red star below and left of it",
+        "在它的左下方画一颗小的红色五角星",
+    ),
+    Again("above right of"): (
+        "the same again, but above on the right",
+        "再画一个一样的，但在右上方",
+    ),
     Again("below"): ("the same again, but below", "再画一个一样的，但在下方"),
     Remove(IT): ("remove it", "去掉它"),
     PutBack(): ("put back what you removed", "把你去掉的放回来"),

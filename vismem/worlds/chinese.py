@@ -26,6 +26,13 @@ _RELATIONS = {
     "above": ("上方", "上面"),
     "below": ("下方", "下面"),
 }
+_SIDES = {
+    **_RELATIONS,
+    "above left of": ("左上方",),
+    "above right of": ("右上方",),
+    "below left of": ("左下方",),
+    "below right of": ("右下方",),
+}
 
 CHINESE = Language(
     words={
@@ -66,7 +73,8 @@ CHINESE = Language(
         },
         "relation": _RELATIONS,
         "to": _PLACES,
-        "direction": _RELATIONS,
+        "side": _SIDES,
+        "direction": _SIDES,
         "way": {
             "left of": ("左",),
             "right of": ("右",),
@@ -125,8 +133,8 @@ CHINESE = Language(
         "is it": ("{the}在{other}的{relation}吗？",),
         "in": ("{place}",),
         "into": ("{to}",),
-        "beside": ("{the}的{relation}",),
-        "beside two": ("{the}的{relation}、{other}的{second}",),
+        "beside": ("{the}的{side}",),
+        "beside two": ("{the}的{side}、{other}的{second_side}",),
         "add": ("在{where}画{a}", "在{where}加{a}"),
         "again": ("再画一个一样的，但在{direction}", "再来一个一样的，但在{direction}"),
         "remove": ("去掉{the}", "删除{the}"),

@@ -1,17 +1,20 @@
 """What is wrong with a drawing, one thing at a time and in words: the oracle as a user."""
 
 import itertools
+import math
 from dataclasses import dataclass
 from random import Random
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from vismem.errors import UserError
+from vismem.registry import nearest
 from vismem.worlds.captions import kind_of, ninth
 from vismem.worlds.claims import (
     ATTRIBUTES,
     DIRECTIONS,
-    NINTHS,
+    PLACES,
     At,
     Claim,
     Clause,
@@ -20,7 +23,7 @@ from vismem.worlds.claims import (
     Related,
 )
 from vismem.worlds.language import Language
-from vismem.worlds.meaning import Level, Stays
+from vismem.worlds.meaning import Level, Near, Stays
 from vismem.worlds.scene import Scene, Thing
 from vismem.worlds.world import LANGUAGES
 
@@ -69,7 +72,7 @@ def _about(clause: Clause) -> tuple[int, ...]:
     """The numbers of the things whose place a clause tells, the one to be moved first."""
     if isinstance(clause, At | Stays):
         return (clause.thing,)
-    return clause.things if isinstance(clause, Related | Level) else ()
+    return clause.things if isinstance(clause, Related | Level | Near) else ()
 
 
 def correction(claim: Claim, read: Scene, lang: str = "en", seed: int = 0) -> str | None:
@@ -81,6 +84,8 @@ def correction(claim: Claim, read: Scene, lang: str = "en", seed: int = 0) -> st
       lang: "en" or "zh".
       seed: of which fault it is, and in which words.
     """
+    if lang not in LANGUAGES:
+        raise UserError(f"correction: lang={lang!r} is unknown; {nearest(lang, LANGUAGES)}")
     wrong, chance = faults(claim, read), Random(seed)
     critic = _Critic(claim, read, LANGUAGES[lang], chance)
     return critic.sentence(chance.choice(wrong)) if wrong else None
@@ -100,10 +105,10 @@ def _pairs(claim: Claim, read: Scene) -> list[Thing | None]:
 
 def _off(clause: At | Stays, thing: Thing) -> float:
     """How far a thing is from where it should be."""
-    x, y = getattr(clause, "x", 0), getattr(clause, "y", 0)
-    if isinstance(clause, At):
-        x, y = (np.clip(v, *ends) for v, ends in zip((thing.x, thing.y), NINTHS[clause.place]))
-    return float(np.hypot(thing.x - x, thing.y - y))
+    if isinstance(clause, Stays):
+        return math.hypot(thing.x - clause.x, thing.y - clause.y)
+    ends = zip((thing.x, thing.y), PLACES[clause.place])
+    return math.hypot(*(max(low - v, 0, v - high) for v, (low, high) in ends))
 
 
 class _Critic:
@@ -152,8 +157,8 @@ class _Critic:
         the = self._the(thing)
         match clause:
             case Related(relation):
-                relation = self._word("relation", relation)
-                where = self._say("beside", relation=relation, the=self._the(*others))
+                side = self._word("side", relation)
+                where = self._say("beside", side=side, the=self._the(*others))
             case At(_, place):
                 where = self._say("in", place=self._word("place", place))
             case Stays() if ninth(clause) != ninth(thing):
@@ -165,6 +170,8 @@ class _Critic:
                 in_row = DIRECTIONS[relation][0] != 0
                 x, y = (0, other.y - thing.y) if in_row else (other.x - thing.x, 0)
                 return self._further(the, x, y)
+            case Near():
+                return self._further(the, others[0].x - thing.x, others[0].y - thing.y)
         return self._say("should lie", the=the, where=where)
 
     def _further(self, the: str, x: float, y: float) -> str:

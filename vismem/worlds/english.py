@@ -14,6 +14,13 @@ _NOUNS = {
     "star": ("star",),
 }
 
+_RELATIONS = {
+    "left of": ("left of", "to the left of"),
+    "right of": ("right of", "to the right of"),
+    "above": ("above", "over"),
+    "below": ("below", "under"),
+}
+
 
 def _plural(noun: str) -> str:
     return noun + ("es" if noun.endswith(("s", "x")) else "s")
@@ -70,11 +77,13 @@ ENGLISH = Language(
             "top half": ("in the top half", "in the upper half"),
             "bottom half": ("in the bottom half", "in the lower half"),
         },
-        "relation": {
-            "left of": ("left of", "to the left of"),
-            "right of": ("right of", "to the right of"),
-            "above": ("above", "over"),
-            "below": ("below", "under"),
+        "relation": _RELATIONS,
+        "side": {
+            **_RELATIONS,
+            "above left of": ("above and left of", "above and to the left of"),
+            "above right of": ("above and right of", "above and to the right of"),
+            "below left of": ("below and left of", "below and to the left of"),
+            "below right of": ("below and right of", "below and to the right of"),
         },
         "to": {
             "top left": ("to the top left", "to the upper left"),
@@ -92,6 +101,10 @@ ENGLISH = Language(
             "right of": ("to the right", "on the right"),
             "above": ("above",),
             "below": ("below",),
+            "above left of": ("above on the left", "above to the left"),
+            "above right of": ("above on the right", "above to the right"),
+            "below left of": ("below on the left", "below to the left"),
+            "below right of": ("below on the right", "below to the right"),
         },
         "way": {
             "left of": ("left",),
@@ -148,8 +161,8 @@ ENGLISH = Language(
         "is it": ("is {the} {relation} {other}?",),
         "in": ("{place}",),
         "into": ("{to}",),
-        "beside": ("{relation} {the}",),
-        "beside two": ("{relation} {the} and {second} {other}",),
+        "beside": ("{side} {the}",),
+        "beside two": ("{side} {the} and {second_side} {other}",),
         "add": ("add {a} {where}", "draw {a} {where}", "put {a} {where}"),
         "again": ("the same again, but {direction}", "the same once more, but {direction}"),
         "remove": ("remove {the}", "delete {the}", "erase {the}"),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vismem.worlds.claims import Kind
+from vismem.worlds.claims import DIRECTIONS, Kind
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,18 @@ class In:
     place: str
 
 
+# Side of a thing -> the relations that lie there.
+STRAIGHT = {relation: (relation,) for relation in DIRECTIONS}
+DIAGONAL = {f"{v} {h}": (v, h) for v in ("above", "below") for h in ("left of", "right of")}
+SIDES = STRAIGHT | DIAGONAL
+
+
 @dataclass(frozen=True)
 class Beside:
-    """In a direction from another thing, "left of", "right of", "above" or "below": in its row or
-    column, unless the place is told by two things."""
+    """On a side of another thing, one of `SIDES`. Unless the place is told by two things, it is in
+    the other's row or column if the side is straight, and near it if the side is diagonal."""
 
-    relation: str
+    side: str
     thing: Reference
 
 
@@ -54,9 +60,9 @@ class Add:
 
 @dataclass(frozen=True)
 class Again:
-    """Draw another one like the thing just drawn, in this direction from it."""
+    """Draw another one like the thing just drawn, on this side of it."""
 
-    relation: str
+    side: str
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ _NESTED = {
     "where": ("in", "beside", "beside two"),
     "whither": ("into", "beside", "beside two"),
 }
+# Slot -> the one whose words it takes.
+_SAME = {"second": "relation", "second_side": "side", "the": "recalled", "other": "recalled"}
 _SLOT = re.compile(r"\{(\w+)\}")
 
 
@@ -251,7 +253,7 @@ class Language:
         if slot == "text":
             return ".+"
         forms = [self._pattern(t, False) for n in _NESTED.get(slot, ()) for t in self.templates[n]]
-        slot = {"second": "relation", "the": "recalled", "other": "recalled"}.get(slot, slot)
+        slot = _SAME.get(slot, slot)
         words = itertools.chain(*self.words.get(slot, {}).values())
         return "|".join((*forms, *map(re.escape, sorted(words, key=len, reverse=True))))
 

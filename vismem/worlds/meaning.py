@@ -20,7 +20,10 @@ from typing import NamedTuple
 from vismem.worlds.captions import kind_of, values, varied
 from vismem.worlds.claims import DIRECTIONS, MARGIN, NINTHS, At, Claim, Kind, NothingElse, Related
 from vismem.worlds.instructions import (
+    DIAGONAL,
     IT,
+    SIDES,
+    STRAIGHT,
     Add,
     Again,
     Alter,
@@ -42,6 +45,7 @@ from vismem.worlds.scene import EDGE, REACH, SIZES, Preset, Scene, Thing, apart
 
 STAYS = 1 / 8  # what is not to be moved may be off its place by this much, 4 px in 32
 _LEVEL = 3 / 16  # how far a thing beside another may be off its row or column
+_NEAR = 1 / 2  # how far at most a thing is that lies diagonally beside another, along each axis
 _FAR = 1 / 16  # a thing beside another is put this far off at least, a pixel in 32 to be safe
 # Where in its box a thing of open place is tried: 12 x 12 points.
 _TRIED = [(i / 11, j / 11) for i in range(12) for j in range(12)]
@@ -74,6 +78,17 @@ class Level:
         beside = DIRECTIONS[self.relation][0] != 0
         off = first.y - second.y if beside else first.x - second.x
         return abs(off) <= _LEVEL - 2 * margin
+
+
+@dataclass(frozen=True)
+class Near:
+    """The first of two things is near the second, along both axes."""
+
+    things: tuple[int, int]
+
+    def holds(self, things: tuple[Thing, ...], scene: Scene, margin: float) -> bool:
+        first, second = (things[i] for i in self.things)
+        return max(abs(first.x - second.x), abs(first.y - second.y)) <= _NEAR - 2 * margin
 
 
 @dataclass(frozen=True)
@@ -137,17 +152,17 @@ class Outcome(NamedTuple):
 
     def box(self, margin: float) -> Box:
         """Where the centre of the loose thing may be for the claim to hold by a margin."""
+        if self.where and isinstance(self.where[0], In):
+            return tuple(_wider(ends, MARGIN - margin) for ends in NINTHS[self.where[0].place])
         horizontal = vertical = (-math.inf, math.inf)
-        level = _LEVEL - 2 * margin if len(self.where) == 1 else math.inf
-        for place, anchor in itertools.zip_longest(self.where, self.anchors):
-            if isinstance(place, In):
-                sides = (_wider(ends, MARGIN - margin) for ends in NINTHS[place.place])
-            else:
-                sides = (
-                    _side(centre, direction, level, _FAR + 2 * margin)
-                    for centre, direction in zip((anchor.x, anchor.y), DIRECTIONS[place.relation])
-                )
-            horizontal, vertical = map(_overlap, (horizontal, vertical), sides)
+        alone = len(self.where) == 1
+        level = _LEVEL - 2 * margin if alone else math.inf
+        for beside, anchor in zip(self.where, self.anchors):
+            near = _NEAR - 2 * margin if alone and beside.side in DIAGONAL else math.inf
+            x, y = map(sum, zip(*(DIRECTIONS[relation] for relation in SIDES[beside.side])))
+            far = _FAR + 2 * margin
+            horizontal = _overlap(horizontal, _side(anchor.x, x, level, far, near))
+            vertical = _overlap(vertical, _side(anchor.y, y, level, far, near))
         return horizontal, vertical
 
     def settled(
@@ -195,10 +210,10 @@ def interpret(
             it = loose = len(drawn)
             anchors = numbers
             things[it] = _thing(kind, state.preset)
-        case Again(relation):
+        case Again(side):
             if not state.fresh:
                 return None
-            where, anchors = (Beside(relation, IT),), numbers
+            where, anchors = (Beside(side, IT),), numbers
             it = loose = len(drawn)
             things[it] = replace(things[numbers[0]], x=math.nan, y=math.nan)
         case Remove():
@@ -288,17 +303,21 @@ def _claim(
             clauses.append(At(i, where[0].place))
         for beside, anchor in zip(where, anchors):
             pair = (i, order.index(anchor))
-            clauses.append(Related(beside.relation, pair))
+            clauses += [Related(relation, pair) for relation in SIDES[beside.side]]
             if len(where) == 1:
-                clauses.append(Level(beside.relation, pair))
+                straight = beside.side in STRAIGHT
+                clauses.append(Level(beside.side, pair) if straight else Near(pair))
     kinds = tuple(kind_of(things[n], attributes) for n in order)
     return Claim(kinds, (*clauses, NothingElse()))
 
 
-def _side(centre: float, direction: int, level: float, far: float) -> tuple[float, float]:
-    """What of an axis lies `far` in a direction from a centre; with none, what is level with it."""
+def _side(
+    centre: float, direction: int, level: float, far: float, near: float
+) -> tuple[float, float]:
+    """What of an axis lies in a direction from a centre, at least `far` and at most `near` off;
+    with no direction, what is at most `level` off."""
     if direction:
-        return (-math.inf, centre - far) if direction < 0 else (centre + far, math.inf)
+        return (centre - near, centre - far) if direction < 0 else (centre + far, centre + near)
     return centre - level, centre + level
 
 

@@ -22,7 +22,7 @@ from vismem.worlds.instructions import (
 )
 from vismem.worlds.language import Language
 
-_ENDS = (("relation", "the"), ("second", "other"))  # slots of the one or two things beside
+_ENDS = (("side", "the"), ("second_side", "other"))  # slots of the one or two things beside
 _TEMPLATES = (
     "add",
     "again",
@@ -55,17 +55,17 @@ def phrase(instruction: Instruction, language: Language, chance: Random) -> str:
             slots = {slot: language.word(slot, where[0].place, chance)}
             return language.say(inside, chance, **slots)
         slots = {}
-        for (relation, thing), clause in zip(_ENDS, where):
-            slots[relation] = language.word("relation", clause.relation, chance)
-            slots[thing] = the(clause.thing)
+        for (side, thing), beside in zip(_ENDS, where):
+            slots[side] = language.word("side", beside.side, chance)
+            slots[thing] = the(beside.thing)
         return language.say("beside two" if len(where) == 2 else "beside", chance, **slots)
 
     match instruction:
         case Add(kind, where):
             template = "add"
             slots = {"a": language.phrase("a", kind, chance), "where": place(where, "in", "place")}
-        case Again(relation):
-            template, slots = "again", {"direction": language.word("direction", relation, chance)}
+        case Again(side):
+            template, slots = "again", {"direction": language.word("direction", side, chance)}
         case Remove(thing):
             template, slots = "remove", {"the": the(thing)}
         case PutBack():
@@ -97,8 +97,8 @@ def parse(text: str, language: Language) -> Instruction:
             return (In(language.value(slot, found[slot])),)
         found = language.match("beside two", words) or language.match("beside", words)
         return tuple(
-            Beside(language.value("relation", found[relation]), the(found[thing]))
-            for relation, thing in _ENDS[: len(found) // 2]
+            Beside(language.value("side", found[side]), the(found[thing]))
+            for side, thing in _ENDS[: len(found) // 2]
         )
 
     for template in _TEMPLATES:

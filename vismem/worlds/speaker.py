@@ -1,13 +1,15 @@
 """Who gives the instructions of a conversation: what is said next, and what could be misheard."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
 from vismem.worlds.captions import kind_of, values, varied
-from vismem.worlds.claims import DIRECTIONS, NINTHS, Claim, Kind
+from vismem.worlds.claims import NINTHS, Claim, Kind
 from vismem.worlds.instructions import (
+    DIAGONAL,
     ROLES,
+    SIDES,
     Add,
     Again,
     Alter,
@@ -24,12 +26,12 @@ from vismem.worlds.instructions import (
     Undo,
     Where,
 )
+from vismem.worlds.language import Language
 from vismem.worlds.meaning import State, interpret, needs_memory
 from vismem.worlds.phrasing import phrase
 from vismem.worlds.scene import PRESETS, Preset, Scene
 
 _STEPS = (1, 2, 3)  # that are undone at once
-_AXES = (("left of", "right of"), ("above", "below"))
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Form:
       beside: share of places that are said by a thing nearby, if there is one; the others are by
         the ninth of the picture.
       two: share of the former that are by two things, if there are two.
+      sides: of other things, which are in use.
     """
 
     preset: Preset
@@ -54,6 +57,7 @@ class Form:
     recalling: float = 0.75
     beside: float = 0.5
     two: float = 0.2
+    sides: tuple[str, ...] = tuple(SIDES)
 
 
 FORMS = {
@@ -72,15 +76,17 @@ FORMS = {
             "undo": 1,
         },
     ),
-    # As in El-Nouby et al. 2019: five turns, each adds a thing that lies beside earlier ones. The
-    # first has any place, where i-CLEVR has the middle: it would show which one was the first.
+    # As in El-Nouby et al. 2019: five turns, each adds a thing, placed along both axes by the last
+    # one or by others. The first has any place, where i-CLEVR has the middle: that would show which
+    # one was the first.
     "iclevr": Form(
         replace(PRESETS["tiny"], sizes=("small",), most=5),
         (5, 5),
         {"add": 1},
         roles=("it",),
         beside=1.0,
-        two=0.3,
+        two=0.4,
+        sides=tuple(DIAGONAL),
     ),
 }
 
@@ -114,7 +120,13 @@ class Speaker:
       chance: where the randomness comes from.
     """
 
-    def __init__(self, form: Form, pairs, language, chance: Random):
+    def __init__(
+        self,
+        form: Form,
+        pairs: Sequence[tuple[str, str]],
+        language: Language,
+        chance: Random,
+    ):
         self.form, self.pairs, self.language, self.chance = form, pairs, language, chance
         self.attributes = varied(form.preset)
 
@@ -149,7 +161,7 @@ class Speaker:
             case "add":
                 return self._add(state)
             case "again":
-                return Again(self.chance.choice(tuple(DIRECTIONS)))
+                return Again(self.chance.choice(self.form.sides))
             case "put back":
                 return PutBack()
             case "undo":
@@ -187,13 +199,13 @@ class Speaker:
             case Alter(thing, attribute, _):
                 changes.append([Alter(thing, attribute, v) for v in self._values(attribute)])
             case Again():
-                changes.append([Again(relation) for relation in DIRECTIONS])
+                changes.append([Again(side) for side in self.form.sides])
             case Undo():
                 changes.append([Undo(number) for number in _STEPS])
         for i, place in enumerate(getattr(instruction, "where", ())):
             others = [In(p) for p in NINTHS]
             if isinstance(place, Beside):
-                others = [replace(place, relation=relation) for relation in DIRECTIONS]
+                others = [replace(place, side=side) for side in self.form.sides]
             where = instruction.where
             wheres = [(*where[:i], other, *where[i + 1 :]) for other in others]
             changes.append([replace(instruction, where=other) for other in wheres])
@@ -216,10 +228,9 @@ class Speaker:
     def _where(self, state: State) -> Where | None:
         if not state.things or self.chance.random() >= self.form.beside:
             return (In(self.chance.choice(tuple(NINTHS))),)
-        relations = [self.chance.choice(tuple(DIRECTIONS))]
-        if len(state.things) > 1 and self.chance.random() < self.form.two:
-            relations = [self.chance.choice(axis) for axis in self.chance.sample(_AXES, 2)]
-        where = tuple(Beside(relation, self._reference(state)) for relation in relations)
+        two = len(state.things) > 1 and self.chance.random() < self.form.two
+        sides = self.chance.choices(self.form.sides, k=1 + two)
+        where = tuple(Beside(side, self._reference(state)) for side in sides)
         return where if all(beside.thing for beside in where) else None
 
     def _reference(self, state: State) -> Reference | None:
