@@ -62,6 +62,10 @@ def jobset(job: Job, options: argparse.Namespace) -> dict[str, Any]:
         "template": {"spec": pod(job, machine, options)},
     }
     again = {"name": "saved", "action": "RestartJobSetAndIgnoreMaxRestarts"}
+    annotations = {"vismem/folder": str(job.folder)}
+    if machine.tpu:  # a slice is a node pool, and is not shared
+        pool = "cloud.google.com/gke-nodepool"
+        annotations["alpha.jobset.sigs.k8s.io/exclusive-topology"] = pool
     return {
         "apiVersion": "jobset.x-k8s.io/v1alpha2",
         "kind": "JobSet",
@@ -69,11 +73,7 @@ def jobset(job: Job, options: argparse.Namespace) -> dict[str, Any]:
             "name": job.id,
             "namespace": options.namespace,
             "labels": {"kueue.x-k8s.io/queue-name": options.queue},
-            # A slice is a node pool: none is shared.
-            "annotations": {
-                "alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool",
-                "vismem/folder": str(job.folder),
-            },
+            "annotations": annotations,
         },
         "spec": {
             "failurePolicy": {

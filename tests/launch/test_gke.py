@@ -66,6 +66,12 @@ def test_no_field_is_lost_in_jobset_s_model(tmp_path):
     assert models.JobsetV1alpha2JobSet.from_dict(manifest).to_dict() == manifest
 
 
+def test_a_slice_is_not_shared_and_a_gpu_pool_is(tmp_path):
+    for topology, alone in (("v5e:4x4", True), ("h100:2x8", False)):
+        annotations = gke.jobset(job(tmp_path), options(topology))["metadata"]["annotations"]
+        assert any("exclusive-topology" in key for key in annotations) == alone
+
+
 def test_a_pod_a_host_with_all_of_its_chips(tmp_path):
     for topology, hosts, chips in (("v5e:4x4", 4, 4), ("v5e:2x4", 1, 8), ("h100:2x8", 2, 8)):
         assert gke.size(options(topology))[0] == hosts
@@ -101,7 +107,7 @@ def test_the_rendered_command_runs_with_kubernetes_variables(tmp_path):
                 container["command"], env=environment, stdout=subprocess.PIPE, text=True
             )
         )
-    said = sorted(pod.communicate(timeout=60)[0].split() for pod in pods)
+    said = sorted(pod.communicate(timeout=300)[0].split() for pod in pods)
     assert said == [["0", "2"], ["1", "2"]]
 
 

@@ -83,7 +83,7 @@ def run(*command):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def eventually(holds, seconds=40):
+def eventually(holds, seconds=120):
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, run("squeue", "--array")

@@ -78,7 +78,7 @@ def test_a_browser_shows_it(run, tmp_path):
     browser += [f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
     shot = tmp_path / "page.png"
     url = (run / "page.html").as_uri()
-    subprocess.run([*browser, f"--screenshot={shot}", url], capture_output=True, timeout=60)
+    subprocess.run([*browser, f"--screenshot={shot}", url], capture_output=True, timeout=300)
     pixels = np.asarray(Image.open(shot).convert("RGB"), int)
     for colour in ((255, 0, 0), (0, 0, 255)):  # both sheets are on the page, side by side
         assert (pixels == colour).all(-1).sum() >= 50 * 30
