@@ -1,0 +1,27 @@
+"""Sweeps of the experiments: every row is a config whose model can be built."""
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from vismem import config
+from vismem.reports import sweeps
+from vismem.training import run
+
+FILES = sorted((Path(__file__).parents[1] / "experiments").glob("*.py"))
+SWEEPS = [str(f) for f in FILES if "sweep" in runpy.run_path(str(f))]
+BATCH = {"tokens": jax.ShapeDtypeStruct((2, 24), jnp.int32)}
+
+
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: Path(file).stem)
+def test_every_row_can_be_built(file):
+    rows = {planned.row: planned for planned in sweeps.runs(file)}
+    for row in rows.values():
+        made = config.run_config(row.config)
+        if made.text["name"] != "pretrained":  # that one takes its sizes from a folder
+            objective = run.make_objective(made, SimpleNamespace(vocab_size=64))
+            assert jax.eval_shape(objective.init, jax.random.key(0), BATCH)
