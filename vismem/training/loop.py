@@ -68,8 +68,8 @@ def train(config: RunConfig, folder: Path) -> dict[str, Any]:
     if restored:
         state, position, about = restored
     else:
-        given = encoders.parameters(config, tokenizer, layout, mesh)
-        state, position = layout.init(config.seed, given), beginning
+        state = layout.init(config.seed, encoders.parameters(config, tokenizer, layout, mesh))
+        position = beginning
         about = {"step": 0, "seconds": 0.0, "lines": 0, "measured": {}}
     batches.set_state(position)
     step = about["step"]
