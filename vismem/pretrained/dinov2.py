@@ -20,12 +20,8 @@ def module(config: Config) -> ViT:
         qkv_bias=config["qkv_bias"],
         layer_scale=config["layerscale_value"] or 1.0,
         registers=config.get("num_register_tokens", 0),
-        antialias=registers(config),
+        antialias="num_register_tokens" in config,
     )
-
-
-def registers(config: Config) -> bool:
-    return "num_register_tokens" in config
 
 
 def tensors(config: Config) -> dict[str, Tensor]:
