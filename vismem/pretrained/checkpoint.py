@@ -90,7 +90,11 @@ def describe(folder: str | Path, architecture: str | None = None) -> Config:
 
 
 def build(config: Config, folder: Path | str = "") -> tuple[nn.Module, Any]:
-    """The module of a config, and its parameters' shapes with their logical axes (boxed)."""
+    """The module of a config, and its parameters' shapes with their logical axes (boxed).
+
+    Args:
+      folder: where the config is from, for error lines.
+    """
     family = family_of(config, folder)
     try:
         module = family.module(config)
@@ -181,7 +185,7 @@ def _stored(folder: Path) -> Iterator[Stored]:
             raise UserError(f"{index}: cannot be read; expected a weight_map of files") from None
         found = {}
         for name in names:
-            if Path(name).name != name:
+            if Path(str(name)).name != name:
                 raise UserError(f"{index}: names {name!r}; expected files in the same folder")
             found |= {t.name: t for t in _header(folder / name)}
         for tensor, name in files.items():
@@ -189,12 +193,10 @@ def _stored(folder: Path) -> Iterator[Stored]:
                 raise UserError(f"{folder / name}: tensor {tensor!r} is missing; {INDEX} names it")
         yield from found.values()
     else:
-        pickles = sorted(p.name for p in folder.glob("*.bin")) + sorted(
-            p.name for p in folder.glob("*.pt*")
-        )
+        pickles = sorted([*folder.glob("*.bin"), *folder.glob("*.pt*")])
         if pickles:
             raise UserError(
-                f"{folder / pickles[0]}: is a pickle, which can run code and is not read; save the "
+                f"{pickles[0]}: is a pickle, which can run code and is not read; save the "
                 f"model as {WEIGHTS} (save_pretrained of transformers does)"
             )
         raise UserError(f"{folder}: holds no weights; expected {WEIGHTS} or {INDEX}")
@@ -248,7 +250,7 @@ def _matched(
             )
         matched[name] = tensor, source
     used = {family.canonical(t.name) for t in tensors.values()}
-    ignored = family.ignored(config) if callable(family.ignored) else family.ignored
+    ignored = family.ignored(config)
     for name in sorted(set(stored) - used):
         if not re.match(ignored, name):
             source = stored[name]

@@ -59,5 +59,5 @@ FAMILY = Family(
     example=example,
     run=run,
     canonical=lambda name: name.removeprefix("dinov2.").removeprefix("dinov2_with_registers."),
-    ignored=r"embeddings\.mask_token|classifier\.",
+    ignored=lambda config: r"embeddings\.mask_token|classifier\.",
 )

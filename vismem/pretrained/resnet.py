@@ -70,5 +70,5 @@ FAMILY = Family(
     example=lambda config: (jnp.zeros((1, 64, 64, config["num_channels"])),),
     run=run,
     canonical=lambda name: name.removeprefix("resnet."),
-    ignored=r".*num_batches_tracked$|classifier\.",
+    ignored=lambda config: r".*num_batches_tracked$|classifier\.",
 )

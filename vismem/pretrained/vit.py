@@ -114,6 +114,6 @@ FAMILY = Family(
     example=example,
     run=run,
     canonical=lambda name: name.removeprefix("vit."),
-    ignored=r"embeddings\.mask_token|classifier\.",
+    ignored=lambda config: r"embeddings\.mask_token|classifier\.",
     settle=lambda config, names: config | {"pooler": "pooler.dense.weight" in names},
 )
