@@ -8,7 +8,7 @@ import pytest
 
 from vismem import worlds
 from vismem.worlds.captions import kind_of, ninth, values, varied
-from vismem.worlds.claims import MARGIN, Kind
+from vismem.worlds.claims import MARGIN, NINTHS, Kind
 from vismem.worlds.instructions import (
     IT,
     Add,
@@ -68,7 +68,7 @@ def turns(name: str, count: int):
 
 @pytest.mark.parametrize("name", FORMS)
 def test_claims_hold_after_their_turn_and_not_before(name):
-    for state, turn in turns(name, 100):
+    for state, turn in turns(name, 60):
         assert turn.claim.holds(turn.scene, MARGIN), turn.text
         assert not turn.claim.holds(state.scene, -MARGIN), turn.text
 
@@ -198,8 +198,9 @@ def histories(canvas: State, chance: Random) -> list[State]:
                 sizes = ("large" if kind.size == "small" else "small" for kind in state.drawn)
                 kinds = [k._replace(color=color, size=z) for k, z in zip(state.drawn, sizes)]
                 found.append(replace(state, drawn=tuple(kinds)))
-    for color in chance.sample(PRESET.colors, 3) if len(things) < PRESET.most else ():
-        extra = interpret(drawn(*things), Add(Kind("cross", color, "small"), (In("middle"),)))
+    for place in NINTHS if len(things) < PRESET.most else ():
+        kind = Kind("cross", chance.choice(PRESET.colors), "small")
+        extra = interpret(drawn(*things), Add(kind, (In(place),)))
         if after := extra and extra.settled():
             found.append(interpret(after, Remove(IT)).state)
     return found

@@ -24,7 +24,6 @@ from vismem.worlds.speaker import FORMS, Form, Speaker, Turn
 from vismem.worlds.world import LANGUAGES, held_out_pairs, part
 
 SPLITS = ("train", "val", "test", "compositional")
-_LAST_TRIES = 20  # at a last turn whose scene is in the split, before starting anew
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class Conversation:
     """
 
     turns: tuple[Turn, ...]
-    lang: str
     _states: tuple[State, ...] = field(repr=False)  # before each turn
+    lang: str
     _form: Form = field(repr=False)
     _seed: str = field(repr=False)
 
@@ -125,15 +124,25 @@ class Dialogue:
         pairs = self.form.preset.pairs if split == "compositional" else self._seen
         speaker = Speaker(self.form, pairs, LANGUAGES[lang], chance)
         while True:
-            said, states = [], [State(self.form.preset)]
-            for i in range(turns - 1):
-                turn, state = speaker.next(states[-1], _wording(seed, i))
-                said.append(turn)
-                states.append(state)
-            for _ in range(_LAST_TRIES):
-                turn, _ = speaker.next(states[-1], _wording(seed, turns - 1))
-                if self._belongs(turn.scene, split):
-                    return Conversation((*said, turn), lang, tuple(states), self.form, seed)
+            if told := self._told(speaker, split, turns, seed):
+                return Conversation(*told, lang=lang, _form=self.form, _seed=seed)
+
+    def _told(
+        self, speaker: Speaker, split: str, turns: int, seed: str
+    ) -> tuple[tuple[Turn, ...], tuple[State, ...]] | None:
+        """Turns that end in a scene of the split, the states before them; None if that fails."""
+        said, states = [], [State(self.form.preset)]
+        for i in range(turns):
+
+            def accepts(scene: Scene, last: bool = i == turns - 1) -> bool:
+                return not last or self._belongs(scene, split)
+
+            found = speaker.next(states[-1], _wording(seed, i), accepts)
+            if found is None:
+                return None
+            said.append(found[0])
+            states.append(found[1])
+        return tuple(said), tuple(states[:-1])
 
     def shares(self, split: str = "train", count: int = 1000) -> dict[str, float]:
         """Of the turns of `count` conversations, the shares that "needs memory" and that "canvas

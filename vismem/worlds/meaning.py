@@ -47,8 +47,8 @@ STAYS = 1 / 8  # what is not to be moved may be off its place by this much, 4 px
 _LEVEL = 3 / 16  # how far a thing beside another may be off its row or column
 _NEAR = 1 / 2  # how far at most a thing is that lies diagonally beside another, along each axis
 _FAR = 1 / 16  # a thing beside another is put this far off at least, a pixel in 32 to be safe
-# Where in its box a thing of open place is tried: 12 x 12 points.
-_TRIED = [(i / 11, j / 11) for i in range(12) for j in range(12)]
+# Where in its box a thing of open place is tried: 8 x 8 points.
+_TRIED = [(i / 7, j / 7) for i in range(8) for j in range(8)]
 
 Box = tuple[tuple[float, float], tuple[float, float]]  # ((left, right), (top, bottom))
 

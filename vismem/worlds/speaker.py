@@ -1,6 +1,6 @@
 """Who gives the instructions of a conversation: what is said next, and what could be misheard."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -31,6 +31,7 @@ from vismem.worlds.meaning import State, interpret, needs_memory
 from vismem.worlds.phrasing import phrase
 from vismem.worlds.scene import PRESETS, Preset, Scene
 
+_TRIES = 1000  # at a turn; one in a few makes sense, and of those one in ten is in a small split
 _STEPS = (1, 2, 3)  # that are undone at once
 
 
@@ -130,22 +131,32 @@ class Speaker:
         self.form, self.pairs, self.language, self.chance = form, pairs, language, chance
         self.attributes = varied(form.preset)
 
-    def next(self, state: State, wording: Random) -> tuple[Turn, State]:
-        """A turn, and the state after it."""
-        while True:
+    def next(
+        self, state: State, wording: Random, accepts: Callable[[Scene], bool] = lambda scene: True
+    ) -> tuple[Turn, State] | None:
+        """A turn and the state after it, with a scene that is accepted; None if none is found."""
+        for _ in range(_TRIES):
             instruction = self.anything(state)
-            if instruction and (found := self.turn(state, instruction, wording)):
+            if instruction and (found := self.turn(state, instruction, wording, accepts)):
                 return found
+        return None
 
     def turn(
-        self, state: State, instruction: Instruction, wording: Random
+        self,
+        state: State,
+        instruction: Instruction,
+        wording: Random,
+        accepts: Callable[[Scene], bool] = lambda scene: True,
     ) -> tuple[Turn, State] | None:
-        """A turn and the state after it; None if the instruction makes no sense here."""
+        """A turn and the state after it; None if the instruction makes no sense here, or if the
+        scene is not accepted."""
         outcome = interpret(state, instruction)
         if outcome is None:
             return None
-        after = outcome.settled((self.chance.random(), self.chance.random()) for _ in range(32))
+        after = outcome.settled((self.chance.random(), self.chance.random()) for _ in range(16))
         if after is None or not all((t.shape, t.color) in self.pairs for t in after.scene.things):
+            return None
+        if not accepts(after.scene):
             return None
         text = phrase(instruction, self.language, wording)
         memory = needs_memory(state, instruction)
