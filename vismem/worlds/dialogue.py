@@ -39,6 +39,7 @@ class Conversation:
     _states: tuple[State, ...] = field(repr=False)  # before each turn
     lang: str
     _form: Form = field(repr=False)
+    _pairs: tuple[tuple[str, str], ...] = field(repr=False)  # of shape and colour, in this split
     _seed: str = field(repr=False)
 
     @property
@@ -71,7 +72,7 @@ class Conversation:
           index: 0, 1, ...: which of the many there are; two indices may give the same one.
         """
         chance = Random(f"near miss {self._seed} {turn} {index}")
-        speaker = Speaker(self._form, self._form.preset.pairs, LANGUAGES[self.lang], chance)
+        speaker = Speaker(self._form, self._pairs, LANGUAGES[self.lang], chance)
         truth, state = self.turns[turn], self._states[turn]
         for instruction in speaker.misunderstandings(state, truth.instruction):
             if found := speaker.turn(state, instruction, _wording(self._seed, turn)):
@@ -125,7 +126,7 @@ class Dialogue:
         speaker = Speaker(self.form, pairs, LANGUAGES[lang], chance)
         while True:
             if told := self._told(speaker, split, turns, seed):
-                return Conversation(*told, lang=lang, _form=self.form, _seed=seed)
+                return Conversation(*told, lang, self.form, pairs, seed)
 
     def _told(
         self, speaker: Speaker, split: str, turns: int, seed: str
