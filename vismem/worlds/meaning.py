@@ -7,7 +7,7 @@ would not is not said, and a listener may rely on that. Lengths are shares of th
 Whether an instruction needs memory is decided by the canvas, not by its words: it does if no scene
 fulfils all the claims that it could mean, given the canvas before it. "Remove it" with one thing on
 the canvas needs none; nor does "make it blue" where all things but one are blue, nor "draw a star
-above it" where there is room above everything.
+above it" where one place is above all that "it" could be.
 """
 
 import functools
