@@ -82,6 +82,7 @@ def test_buckets_are_exact_nearby_and_logarithmic_beyond():
     starts = [int(np.argmax(found == bucket)) for bucket in range(8, 16)]
     assert starts == [8, 12, 16, 23, 32, 46, 64, 91]
     assert found[-1] == 15
+    assert buckets(2, 8).tolist() == [0] + 8 * [1]
 
 
 @pytest.fixture(scope="module")

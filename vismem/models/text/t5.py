@@ -19,11 +19,11 @@ def buckets(count: int, max_distance: int) -> np.ndarray:
 
     In float32 and in this order, because distances at the edge of a bucket are many.
     """
-    exact = count // 2
-    distance = np.maximum(np.arange(max_distance + 1, dtype=np.float32), 1)
-    share = np.log(distance / np.float32(exact)) / np.float32(math.log(max_distance / exact))
+    exact, distance = count // 2, np.arange(max_distance + 1)
+    share = np.log(np.maximum(distance, 1).astype(np.float32) / np.float32(exact))
+    share /= np.float32(math.log(max_distance / exact))
     wide = exact + (share * np.float32(count - exact)).astype(np.int32)
-    return np.where(distance < exact, np.arange(max_distance + 1), np.minimum(wide, count - 1))
+    return np.where(distance < exact, distance, np.minimum(wide, count - 1))
 
 
 class PositionBias(nn.Module):
