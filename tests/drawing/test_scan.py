@@ -10,7 +10,7 @@ import pytest
 from vismem.drawing import SOLVERS
 from vismem.drawing.artist import Artist, DrawConfig
 from vismem.drawing.scan import Branches, Guidance, draw
-from vismem.drawing.solvers import Euler, Heun, Multistep
+from vismem.drawing.solvers import Euler, Heun, Multistep, Renoise
 from vismem.errors import UserError
 from vismem.models.generator import Carry
 from vismem.objectives.flow import Flow
@@ -26,6 +26,7 @@ class Gaussian:
 
     spread = 0.3
     velocity, advance, log_snr = Flow.velocity, Flow.advance, Flow.log_snr
+    renoise = Flow.renoise
 
     def apply(self, params, *args, method):
         if method == "begin":
@@ -64,14 +65,30 @@ def test_second_order_beats_first_at_equal_evaluations():
     assert error("heun", 16) < error("euler", 31) / 2
 
 
-@pytest.mark.parametrize("solver", [Euler(5), Heun(5), Multistep(5)])
+@pytest.mark.parametrize("solver", [Euler(5), Heun(5), Multistep(5), Renoise(5)])
 def test_an_estimate_that_does_not_change_is_reached_exactly(solver):
     flow, picture = Gaussian(), jnp.full((2, 1, 1, 1), 0.4)
     canvas = jax.random.normal(jax.random.key(0), picture.shape)
-    memo = solver.start(canvas)
+    memo = solver.start(canvas, jax.random.key(1))
     for index in range(len(solver.times) - 1):
         canvas, memo = solver.advance(flow, jnp.array(index), canvas, picture, memo)
     np.testing.assert_allclose(canvas, picture, atol=1e-5)
+
+
+def test_renoise_keeps_nothing_of_the_canvas_but_what_was_made_of_it():
+    flow, solver, key = Gaussian(), Renoise(8), jax.random.key(0)
+    picture = jnp.full((512, 1, 1, 1), 0.4)
+
+    def after(index, canvas):
+        return solver.advance(flow, jnp.array(index), canvas, picture, solver.start(canvas, key))[0]
+
+    one, other = (jax.random.normal(jax.random.key(i), picture.shape) for i in (1, 2))
+    early, late = 3, 7
+    np.testing.assert_array_equal(after(early, one), after(early, other))
+    assert (after(late - 1, one) != after(late - 1, other)).all()
+    to = solver.times[early + 1]
+    np.testing.assert_allclose(after(early, one).mean(), to * 0.4, atol=0.1)
+    np.testing.assert_allclose(after(early, one).std(), 1 - to, atol=0.1)
 
 
 def test_steps_change_run_time_and_no_program():

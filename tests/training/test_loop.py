@@ -170,4 +170,14 @@ def test_a_signal_breaks_off_an_evaluation():
         assert time.perf_counter() - begun < 5
         assert signals.received == signal.SIGTERM
         assert signals.run(lambda: 1) is None  # none begins after it
+    try:
+        signal.raise_signal(signal.SIGTERM)  # schedulers send more than one; none kills the end
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_signals_are_given_back_where_none_came():
+    with Signals():
+        pass
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

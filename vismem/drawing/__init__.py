@@ -4,4 +4,5 @@ SOLVERS = {
     "euler": "vismem.drawing.solvers:Euler",
     "heun": "vismem.drawing.solvers:Heun",
     "multistep": "vismem.drawing.solvers:Multistep",
+    "renoise": "vismem.drawing.solvers:Renoise",
 }

@@ -10,6 +10,7 @@ from flax import struct
 from vismem.drawing.solvers import Solver
 from vismem.models.generator import Carry
 from vismem.objectives.base import Params
+from vismem.random import named_key
 
 Array = jax.Array
 
@@ -86,7 +87,7 @@ def draw(
         canvas, memo = solver.advance(objective, index, canvas, estimate, memo)
         return (canvas, carry, memo), (estimate, attention[:batch]) if trace else ()
 
-    state = (canvas, fresh, solver.start(canvas))
+    state = (canvas, fresh, solver.start(canvas, named_key(key, "solver")))
     (canvas, _, _), seen = jax.lax.scan(step, state, jnp.arange(len(solver.times) - 1))
     return jnp.clip(canvas, -1, 1), Trace(*seen) if trace else None
 

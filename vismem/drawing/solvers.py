@@ -2,7 +2,8 @@
 
 A solver is a schedule of evaluation times and an `advance`; the scan over evaluations is the same
 for all (drawing/scan.py), so that a second-order method costs run time and no compile time. All are
-exact for an estimate that does not change, and written in terms of the objective's own `advance`.
+exact for an estimate that does not change, and written in terms of the objective's own `advance`
+and `renoise`.
 """
 
 from typing import Any, Protocol
@@ -23,10 +24,9 @@ class Solver(Protocol):
 
     times: np.ndarray
 
-    def start(self, canvas: Array) -> Any:
-        """What `advance` wants to remember, before the first evaluation at `canvas` [B, H, W,
-        C].
-        """
+    def start(self, canvas: Array, key: Array) -> Any:
+        """What `advance` wants to remember, before the first evaluation at `canvas` [B, H, W, C];
+        `key` is for the noise of a solver that adds any."""
 
     def advance(
         self, objective: Drawer, index: Array, canvas: Array, estimate: Array, memo: Any
@@ -40,7 +40,7 @@ class Euler:
     def __init__(self, steps: int):
         self.times = np.linspace(0, 1, steps + 1, dtype=np.float32)
 
-    def start(self, canvas: Array) -> tuple[()]:
+    def start(self, canvas: Array, key: Array) -> tuple[()]:
         return ()
 
     def advance(self, objective, index, canvas, estimate, memo):
@@ -59,7 +59,7 @@ class Heun:
         grid = np.linspace(0, 1, steps + 1, dtype=np.float32)
         self.times = np.append(np.repeat(grid[:-1], 2)[1:], grid[-1])
 
-    def start(self, canvas: Array) -> tuple[Array, Array]:
+    def start(self, canvas: Array, key: Array) -> tuple[Array, Array]:
         return canvas, jnp.zeros_like(canvas)
 
     def advance(self, objective, index, canvas, estimate, memo):
@@ -85,7 +85,7 @@ class Multistep:
     def __init__(self, steps: int):
         self.times = np.linspace(0, 1, steps + 1, dtype=np.float32)
 
-    def start(self, canvas: Array) -> Array:
+    def start(self, canvas: Array, key: Array) -> Array:
         return jnp.zeros_like(canvas)
 
     def advance(self, objective, index, canvas, estimate, memo):
@@ -97,6 +97,30 @@ class Multistep:
         share = jnp.where(inner, step / (2 * jnp.where(inner, last, 1)), 0)
         extrapolated = estimate + share * (estimate - memo)
         return objective.advance(canvas, extrapolated, now, to), estimate
+
+
+class Renoise:
+    """First order; up to half time every estimate gets noise of its own, as in multistep
+    consistency sampling (Song et al. 2023, algorithm 1), and from there on Euler's steps.
+
+        X_s = renoise(Y, 1, s)    while t < 1/2
+
+    Where noise is kept, parts of a picture that were begun on a whim stay to the end; here what
+    does not agree with the rest is drawn anew. Steps are shorter at the noisy end, where a picture
+    is decided.
+    """
+
+    def __init__(self, steps: int):
+        self.times = np.linspace(0, 1, steps + 1, dtype=np.float32) ** 2
+
+    def start(self, canvas: Array, key: Array) -> Array:
+        return key
+
+    def advance(self, objective, index, canvas, estimate, memo):
+        now, to = interval(self.times, index)
+        clean = jnp.ones(len(canvas))
+        anew = objective.renoise(estimate, clean, to * clean, jax.random.fold_in(memo, index))
+        return jnp.where(now < 0.5, anew, objective.advance(canvas, estimate, now, to)), memo
 
 
 def interval(times: np.ndarray, index: Array) -> tuple[Array, Array]:

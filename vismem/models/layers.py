@@ -5,6 +5,7 @@ Shapes: B batch, L tokens (N of queries, M of keys), D width, H heads. Parameter
 products run in `dtype`; norms and softmax run in float32 and return to `dtype`.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,7 @@ class Dense(nn.Module):
     Not `nn.Dense`: the logical axes of the kernel are an argument, so that no layer needs a
     wrapper; and the product is of matrices, for the sake of its gradient: over several axes at once
     XLA:CPU sums a kernel's gradient after a transposing copy that costs as much as the step's
-    products (benchmarks/step.py).
+    products (benchmarks/loop.py shows the step's share of the peak).
     """
 
     features: int
@@ -148,6 +149,26 @@ def split_heads(x: Array, heads: int, parts: int) -> tuple[Array, ...]:
     """[B, L, parts * D] -> `parts` arrays of [B, L, heads, D / heads]."""
     x = x.reshape(*x.shape[:-1], parts, heads, x.shape[-1] // (parts * heads))
     return tuple(x[..., i, :, :] for i in range(parts))
+
+
+class RelativeBias(nn.Module):
+    """What attention between the patches of a square grid adds for how they lie to each other: a
+    number for every offset and head (Liu et al. 2021, "Swin transformer", section 3.2), zero at
+    first.
+    """
+
+    heads: int
+
+    @nn.compact
+    def __call__(self, patches: int) -> Array:
+        """float32 [heads, patches, patches]; `patches` is a square number."""
+        grid = math.isqrt(patches)
+        init = nn.with_logical_partitioning(nn.initializers.zeros, (None, None))
+        table = self.param("table", init, (self.heads, (2 * grid - 1) ** 2))
+        rows, columns = np.divmod(np.arange(patches), grid)
+        down = rows[:, None] - rows + grid - 1
+        across = columns[:, None] - columns + grid - 1
+        return table[:, down * (2 * grid - 1) + across]
 
 
 class Block(nn.Module):

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vismem.models.layers import Array, Dense, normalize, split_heads
+from vismem.models.layers import Array, Dense, RelativeBias, normalize, split_heads
 
 ZEROS = nn.initializers.zeros
 
@@ -50,12 +50,19 @@ class PainterBlock(nn.Module):
         return x + gate_m * h
 
     def attention(self, x: Array, slots: int, text: tuple[Array, Array], mask: Array) -> Array:
-        width = x.shape[-1]
+        width, patches = x.shape[-1], x.shape[1] - slots
         qkv = Dense(3 * width, ("embed", "heads"), dtype=self.dtype, name="qkv")(x)
         q, k, v = split_heads(qkv, self.heads, 3)
-        k, v = jnp.concatenate([text[0], k], axis=1), jnp.concatenate([text[1], v], axis=1)
+        # Queries and keys are normalised (Henry et al. 2020), so that attention neither saturates
+        # nor starts out blind, whatever the learning rate.
+        gain_init = nn.with_logical_partitioning(nn.initializers.ones, (None, None))
+        q = normalize(q) * self.param("query_gain", gain_init, q.shape[2:]).astype(q.dtype)
+        k = jnp.concatenate([text[0], normalize(k)], axis=1)
+        v = jnp.concatenate([text[1], v], axis=1)
         logits = jnp.einsum("bnhd,bmhd->bhnm", q, k) * q.shape[-1] ** -0.5
-        logits = logits.astype(jnp.float32)
+        near = RelativeBias(self.heads, name="relative")(patches)
+        before = k.shape[1] - x.shape[1]
+        logits = logits.astype(jnp.float32) + jnp.pad(near, ((0, 0), (0, slots), (before, slots)))
         exists = jnp.pad(mask, ((0, 0), (0, x.shape[1])), constant_values=True)
         logits = jnp.where(exists[:, None, None, :], logits, -1e9)
         weights = jax.nn.softmax(logits[..., : logits.shape[-1] - slots], axis=-1)
@@ -100,7 +107,7 @@ class Painter(nn.Module):
     def read_text(self, text: Array) -> tuple[tuple[Array, Array], ...]:
         """Keys and values of text tokens [B, N, D] for every block, each [B, N, H, D / H]."""
         parts = split_heads(self.text_key_value(text), self.heads, 2 * self.layers)
-        return tuple(zip(parts[::2], parts[1::2]))
+        return tuple((normalize(key), value) for key, value in zip(parts[::2], parts[1::2]))
 
     def __call__(
         self,

@@ -270,8 +270,8 @@ class Flow:
 
         if self.remat:
             step = jax.checkpoint(step)
-        # Without remat the steps are laid out one after the other: stacks of what a scan would keep for
-        # the backward pass cost more than they save.
+        # Without remat the steps are laid out one after the other: the stacks in which a scan keeps
+        # what the backward pass needs cost more than they save.
         unroll = 1 if self.remat else self.length
         return jax.lax.scan(step, fresh, (canvases, times, keep), unroll=unroll)[1]
 

@@ -26,6 +26,8 @@ class Signals:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.received:  # the process ends now, with its code: another signal changes nothing
+            return
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -26,7 +26,7 @@ _HUE = _YCBCR * np.array([[0.35], [1.0], [1.0]], np.float32)
 _LARGEST = 96  # px; a larger picture is averaged down to 64, where nothing is lost
 _PRESENT = 0.35  # least share of its colour in a pixel of a thing
 _FAINT = 14  # less than this (of 255) off the background is noise
-_SPECK = 0.004  # of the picture's area: less ink than this is no thing (the smallest has 0.010)
+_SPECK = 0.004  # of the picture's area: less ink than this is no thing (the smallest has 0.017)
 _MISFIT = 0.30  # share of the energy of a drawn shape by which a piece may differ from it
 _DOUBT = 1.1  # a reading is sure if the next best one has this many times its error
 # A drawn thing may be too small, too large or have soft edges: (scale, sigma in pixels).

@@ -27,7 +27,7 @@ BACKGROUNDS = {
     "navy": (25, 30, 90),
 }
 # Radius of each size as a share of the picture's width; `OUTLINES` are in units of it.
-SIZES = {"small": 0.10, "large": 0.165}
+SIZES = {"small": 0.13, "large": 0.205}
 FILLS = ("solid", "outline", "striped")
 
 
@@ -106,6 +106,8 @@ class Preset:
       shapes, colors, sizes, fills, backgrounds: the names in use, each equally likely.
       most: the most things in a training scene; the `length` split has one more.
       gap: the least distance between two things, as a share of the picture's width.
+      spread: how far the centre of a thing lies at most from the middle of its ninth of the
+        picture, on either axis, as a share of the width; None for anywhere.
     """
 
     shapes: tuple[str, ...] = SHAPES
@@ -115,6 +117,7 @@ class Preset:
     backgrounds: tuple[str, ...] = tuple(BACKGROUNDS)
     most: int = 4
     gap: float = 0.05
+    spread: float | None = None
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -124,12 +127,13 @@ class Preset:
 
 PRESETS = {
     "default": Preset(),
-    # For 32 px: what can be told apart there.
+    # For 32 px: what can be told apart there, at places that are plainly one of the nine.
     "tiny": Preset(
         shapes=("circle", "square", "triangle", "cross"),
         fills=("solid",),
         backgrounds=("white",),
         most=2,
+        spread=0.05,
     ),
 }
 
@@ -154,15 +158,21 @@ def sample_scene(
     pairs = pairs or preset.pairs
     while True:
         draws = rng.random((count + 1, 3)).tolist()
-        things: list[Thing] = []
-        for pair, size, fill in draws[1:]:
-            kind = *_choose(pairs, pair), _choose(preset.sizes, size), _choose(preset.fills, fill)
-            thing = _place(rng, kind, things, preset.gap)
+        kinds = [
+            (_choose(pairs, pair), _choose(preset.sizes, size), _choose(preset.fills, fill))
+            for pair, size, fill in draws[1:]
+        ]
+        placed: dict[int, Thing] = {}
+        # The larger first: the smaller find room between them.
+        for i in sorted(range(count), key=lambda i: -SIZES[kinds[i][1]]):
+            pair, size, fill = kinds[i]
+            thing = _place(rng, (*pair, size, fill), list(placed.values()), preset)
             if thing is None:
                 break
-            things.append(thing)
+            placed[i] = thing
         else:
-            return Scene(tuple(things), _choose(preset.backgrounds, draws[0][0]))
+            things = tuple(placed[i] for i in range(count))
+            return Scene(things, _choose(preset.backgrounds, draws[0][0]))
 
 
 def lined_up(rng: np.random.Generator, scene: Scene, gap: float) -> Scene:
@@ -194,18 +204,26 @@ def _choose(options: Sequence, share: float):
     return options[int(share * len(options))]
 
 
-def _place(rng, kind, others, gap, tries=20) -> Thing | None:
+def _place(rng, kind, others, preset, tries=20) -> Thing | None:
     """A thing of a kind (shape, colour, size, fill) apart from the others; None if none fits."""
     shape, _, size, _ = kind
-    radius = SIZES[size]
-    left, up, right, down, _ = (radius * reach for reach in REACH[shape])
+    left, up, right, down, _ = (SIZES[size] * reach for reach in REACH[shape])
     for u, v in rng.random((tries, 2)).tolist():
-        x = EDGE + left + u * (1 - 2 * EDGE - left - right)
-        y = EDGE + up + v * (1 - 2 * EDGE - up - down)
+        x = _between(EDGE + left, 1 - EDGE - right, u, preset.spread)
+        y = _between(EDGE + up, 1 - EDGE - down, v, preset.spread)
         thing = Thing(*kind, x, y)
-        if all(apart(thing, other, gap) for other in others):
+        if all(apart(thing, other, preset.gap) for other in others):
             return thing
     return None
+
+
+def _between(low: float, high: float, share: float, spread: float | None) -> float:
+    """The place at a share of the way from `low` to `high`, or of the way through the parts that
+    lie near the middles of thirds, brought inside."""
+    if spread is None:
+        return low + share * (high - low)
+    third, inside = divmod(3 * share, 1)
+    return min(max((third + 0.5) / 3 + (2 * inside - 1) * spread, low), high)
 
 
 def apart(a: Thing, b: Thing, gap: float) -> bool:
