@@ -79,6 +79,16 @@ def test_a_bad_setting(experiment, tmp_path, fails, setting, said):
     assert said in line
 
 
+def test_several_processes_do_not_train_apart_in_one_folder(
+    experiment, tmp_path, fails, monkeypatch
+):
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    assert "JAX_NUM_PROCESSES=2" in fails(
+        "train", str(experiment), "--workdir", str(tmp_path / "r")
+    )
+    assert not (tmp_path / "r").exists()
+
+
 def test_other_mistakes_in_train(experiment, tmp_path, fails):
     assert "did you mean" in fails("train", experiment.replace("tiny", "tinny"))
     assert "--epochs=3: unknown argument" in fails("train", experiment, "--epochs=3")

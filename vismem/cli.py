@@ -113,6 +113,9 @@ def train(options: argparse.Namespace) -> None:
     from vismem import config
     from vismem.reports import sweeps
 
+    processes = int(os.environ.get("JAX_NUM_PROCESSES", 1))
+    if processes > 1:  # each would train on its own, all in one folder
+        raise UserError(f"JAX_NUM_PROCESSES={processes}: training is on one process so far")
     settings = config.override(config.load(options.file), options.settings)
     folder = Path(options.workdir or sweeps.RUNS / sweeps.name(options.file))
     run = config.run_config(settings)
