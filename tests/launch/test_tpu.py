@@ -150,7 +150,8 @@ def test_a_suspended_slice_is_made_anew(tmp_path, cloud, capsys):
     (node,) = first["tpu"]["nodeSpec"]
     assert node["nodeId"] == run.id
     assert node["node"]["acceleratorType"] == "v5litepod-16"
-    assert node["node"]["metadata"]["startup-script"] == tpu.startup(run, options()).rstrip("\n")
+    script = node["node"]["metadata"]["startup-script"]  # some versions of gcloud cut its end
+    assert script.rstrip("\n") == tpu.startup(run, options()).rstrip("\n")
 
 
 @pytest.mark.slow

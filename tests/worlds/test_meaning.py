@@ -30,9 +30,9 @@ from vismem.worlds.speaker import FORMS
 
 PRESET = FORMS["tiny"].preset
 FIRST, BEFORE = Recalled("first"), Recalled("before that")
-RED = Thing("circle", "red", "small", "solid", 0.2, 0.2)
-BLUE = Thing("square", "blue", "small", "solid", 0.2, 0.8)
-PINK = Thing("cross", "pink", "large", "solid", 0.8, 0.5)
+RED = Thing("circle", "red", "small", "solid", 0.25, 0.25)
+BLUE = Thing("square", "blue", "small", "solid", 0.25, 0.75)
+PINK = Thing("cross", "pink", "large", "solid", 0.75, 0.5)
 
 
 def named(thing: Thing) -> Named:
@@ -129,7 +129,7 @@ def test_the_start_is_when_a_thing_was_drawn():
 
 
 def test_again_copies_what_was_just_drawn():
-    after = act(drawn(PINK, RED), Again("right of")).scene.things[2]
+    after = act(drawn(BLUE, RED), Again("right of")).scene.things[2]
     assert (after.shape, after.color, after.size) == ("circle", "red", "small")
     assert after.x > RED.x
     assert interpret(act(drawn(RED, BLUE), Alter(FIRST, "color", "pink")), Again("above")) is None
@@ -174,7 +174,11 @@ def test_needs_memory_by_what_is_on_the_canvas():
         # A thing to the right of one is not to the right of the other, which lies lower.
         (two, Add(star, (Beside("right of", IT),)), True),
         # Something can be above both.
-        (drawn(replace(RED, y=0.5), BLUE), Add(star, (Beside("above", IT),)), False),
+        (
+            drawn(replace(RED, y=0.5), replace(BLUE, y=0.84)),
+            Add(star, (Beside("above", IT),)),
+            False,
+        ),
     ):
         assert interpret(state, instruction)
         assert needs_memory(state, instruction) == needed, instruction

@@ -75,7 +75,7 @@ def test_later_things_lie_over_earlier_ones_and_edges_cut_them():
     small = Thing("circle", "blue", "small", "solid", 0.0, 1.0)
     picture = render(Scene((large, small), "white"), 64)
     assert tuple(picture[-1, 0]) == COLORS["blue"]
-    assert tuple(picture[-1, 8]) == COLORS["red"]
+    assert tuple(picture[-1, 10]) == COLORS["red"]
     assert tuple(picture[0, -1]) == BACKGROUNDS["white"]
 
 

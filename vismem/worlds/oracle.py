@@ -76,7 +76,7 @@ def _background_name(color: np.ndarray) -> str | None:
     distance, name = min(
         (float(np.linalg.norm(color - known)), name) for name, known in BACKGROUNDS.items()
     )
-    return name if distance < 28 else None
+    return name if distance < 35 else None
 
 
 class _Canvas(NamedTuple):
