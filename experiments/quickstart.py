@@ -19,8 +19,8 @@ def get_config(argument: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 32
-    # As many seconds either way: without memory there is nothing to carry along a chain of canvases,
-    # and a step of one canvas takes 0.58 of the time (python benchmarks/loop.py).
+    # As many seconds either way: without memory nothing is carried along a chain of canvases, and a
+    # step of one canvas takes 0.58 of the time (python benchmarks/loop.py).
     config.steps = 3_600 if memory else 6_200
 
     config.data = {
@@ -45,7 +45,7 @@ def get_config(argument: str = "") -> ConfigDict:
     }
     config.optimizer = {"name": "muon", "lr": 3e-3, "warmup": 100, "weight_decay": 0.01}
     config.ema = 0.998
-    config.drawing = {"steps": 24, "solver": "renoise", "guidance_scale": 1.5}
+    config.drawing = {"steps": 24, "solver": "renoise", "guidance_scale": 1.75}
 
     config.log_every = 50
     config.checkpoint = {"every": 1_200, "keep": 2, "best": "val/loss"}
