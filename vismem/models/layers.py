@@ -29,8 +29,8 @@ class Dense(nn.Module):
 
     Not `nn.Dense`: the logical axes of the kernel are an argument, so that no layer needs a
     wrapper; and the product is of matrices, for the sake of its gradient: over several axes at once
-    XLA:CPU sums a kernel's gradient after a transposing copy that costs as much as the step's
-    products (benchmarks/loop.py shows the step's share of the peak).
+    XLA:CPU sums a kernel's gradient after a transposing copy (a step of 147 ms took 104 without
+    it; experiments/RESULTS.md, "The step").
     """
 
     features: int
