@@ -31,7 +31,14 @@ class Gaussian:
     def apply(self, params, *args, method):
         if method == "begin":
             return Carry(jnp.zeros((args[0], 0, 1)), jnp.zeros((args[0], 1, 1, 1)))
-        return args[0]
+        carry, picture, _ = args  # "remember"
+        return carry.replace(estimate=picture)
+
+    def encode(self, params, tokens, before):
+        return tokens
+
+    def converses(self, params):
+        return False
 
     def start(self, key, shape):
         return jax.random.normal(key, shape)
@@ -47,7 +54,7 @@ def error(solver: str, steps: int) -> float:
     flow, key = Gaussian(), jax.random.key(0)
     schedule = resolve(SOLVERS, solver, "solver")(steps)
     tokens = jnp.zeros((64, 1), jnp.int32)
-    pictures, _ = draw(flow, {}, tokens, key, schedule, Guidance(scale=1.0))
+    pictures = draw(flow, {}, tokens, key, schedule, Guidance(scale=1.0))[0].estimate
     truth = jnp.clip(flow.spread * flow.start(key, pictures.shape), -1, 1)
     return float(jnp.abs(pictures - truth).max())
 
@@ -122,8 +129,8 @@ def test_branch_without_text_sees_none_and_branch_without_memory_forgets():
         branches.texts(tokens), [[3, 4], [5, 0], [0, 0], [0, 0], [3, 4], [5, 0]]
     )
     carry = Carry(jnp.ones((6, 1, 1)), jnp.ones((6, 1, 1, 1)))
-    fresh = jax.tree.map(jnp.zeros_like, carry)
-    forgotten = branches.forget(carry, fresh)
+    empty = jax.tree.map(jnp.zeros_like, carry)
+    forgotten = branches.forget(carry, empty)
     np.testing.assert_array_equal(forgotten.memory.ravel(), [1, 1, 1, 1, 0, 0])
 
 
@@ -154,5 +161,7 @@ def test_mistakes_are_named(artist):
         artist.draw(["a", " "])
     with pytest.raises(UserError, match="steps=0"):
         artist.draw(["a"], steps=0)
+    with pytest.raises(UserError, match="has not learned from conversations"):
+        artist.draw(["a"], carry=artist.draw(["a"]).carry)
     with pytest.raises(UserError, match="did you mean 'euler'"):
         artist.draw(["a"], solver="eular")

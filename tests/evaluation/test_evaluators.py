@@ -22,7 +22,7 @@ class Perfect:
         self.images = {example.text: example.image(32) for example in examples}
 
     def draw(self, texts, *, params, seed):
-        return Drawing(np.stack([self.images[text] for text in texts]))
+        return Drawing(np.stack([self.images[text] for text in texts]), carry=None)
 
 
 def test_a_perfect_artist_scores_one_and_a_careless_one_does_not():

@@ -68,6 +68,6 @@ def test_features_that_are_known_spare_the_text_encoder():
         read = lambda model, tokens: model.text_encoder(tokens)[0]  # noqa: E731
         features = generator.apply(variables, tokens, method=read)
         rest = {n: p for n, p in variables["params"].items() if n != "text_encoder"}
-        return text, generator.apply({"params": rest}, tokens, features, method="encode")
+        return text, generator.apply({"params": rest}, tokens, None, features, method="encode")
 
     jax.tree.map(np.testing.assert_array_equal, *both(jax.random.key(0)))

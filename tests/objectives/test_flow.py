@@ -103,10 +103,11 @@ def test_gradient_flows_through_memory_over_all_steps(update):
     flow = make_flow(unroll=3, update=update)
     params, batch = make_params(flow), make_batch()
     picture, times, canvases = chain(flow, batch)
-    text = flow.apply(params, batch["tokens"], method="encode")
+    first = flow.apply(params, len(picture), method="begin")
+    context = flow.encode(params, batch["tokens"], first.estimate)
 
     def last_error(canvases, keep):
-        return flow.unroll(params, picture, canvases, times, keep, text)[-1].sum()
+        return flow.unroll(params, picture, canvases, times, keep, first, context)[1][-1].sum()
 
     everything = jnp.ones(times.shape, bool)
     gradient = jax.grad(last_error)(canvases, everything)
@@ -122,11 +123,12 @@ def test_without_memory_steps_are_apart():
     flow = make_flow(memory=False, unroll=2)
     params, batch = make_params(flow), make_batch()
     picture, times, canvases = chain(flow, batch)
-    text = flow.apply(params, batch["tokens"], method="encode")
+    first = flow.apply(params, len(picture), method="begin")
+    context = flow.encode(params, batch["tokens"], first.estimate)
     keep = jnp.ones(times.shape, bool)
-    gradient = jax.grad(lambda c: flow.unroll(params, picture, c, times, keep, text)[-1].sum())(
-        canvases
-    )
+    gradient = jax.grad(
+        lambda c: flow.unroll(params, picture, c, times, keep, first, context)[1][-1].sum()
+    )(canvases)
     assert jnp.abs(gradient[0]).max() == 0
 
 

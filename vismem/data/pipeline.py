@@ -14,6 +14,9 @@ from vismem.registry import build, nearest
 
 Batch = dict[str, np.ndarray]
 
+# What a batch has of an example besides pictures and texts.
+KEPT = {"label": np.int32, "skipped": np.int32, "mask": bool, "needs_memory": bool}
+
 
 class Batches(grain.DatasetIterator):
     """An iterator over batches that can be saved between any two.
@@ -22,6 +25,10 @@ class Batches(grain.DatasetIterator):
       image: uint8 [b, S, S, 3].
       tokens: int32 [b, L], padded with 0.
       label: int32 [b], if the source has labels.
+
+    Of conversations, `image` and `tokens` have an axis of turns after the first, and there is
+      mask: bool [b, T], the turns that there are; the others are all padding.
+      needs_memory: bool [b, T], if the source tells.
 
     Attributes:
       skipped: records passed over so far because they could not be read; part of the state.
@@ -107,12 +114,26 @@ class _Reader:
         """Batch number `place`, of all hosts' batches, from the records `indices`."""
         first = place * len(indices)
         examples = [self._example(first + i, index) for i, index in enumerate(indices)]
-        texts = [self._tokenizer.encode(e["text"]) for e in examples]
-        batch = {"image": np.stack([e["image"] for e in examples]), "tokens": np.stack(texts)}
-        for key in ("label", "skipped"):
+        batch = {
+            "image": np.stack([e["image"] for e in examples]),
+            "tokens": np.stack([self._tokens(e) for e in examples]),
+        }
+        for key, dtype in KEPT.items():
             if key in examples[0]:
-                batch[key] = np.array([e[key] for e in examples], np.int32)
+                batch[key] = np.array([e[key] for e in examples], dtype)
         return batch
+
+    def _tokens(self, example: Example) -> np.ndarray:
+        """Of its text, int32 [L]; of a conversation's, [T, L]."""
+        if "texts" not in example:
+            return self._tokenizer.encode(example["text"])
+        said = [
+            self._tokenizer.encode(t)
+            for t, is_turn in zip(example["texts"], example["mask"])
+            if is_turn
+        ]
+        silent = np.zeros_like(said[0])
+        return np.stack(said + [silent] * (len(example["mask"]) - len(said)))
 
     def _example(self, position: int, index: int) -> Example:
         """A record at its `position` in the training, which decides how it is augmented."""
@@ -126,6 +147,11 @@ class _Reader:
     def _read_anew(self, index: int) -> Example:
         """A readable record, of the pipeline's size unless a random crop will bring it to that."""
         example = self._readable(index)
+        if "texts" in example:
+            if self._augmentations:
+                raise UserError("data.augment: conversations are not augmented; leave it empty")
+            turns = [fit(image, self._size) for image in example["image"]]
+            return example | {"image": np.stack(turns)}
         return example if self._cropped else example | {"image": fit(example["image"], self._size)}
 
     def _readable(self, index: int) -> Example:

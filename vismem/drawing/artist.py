@@ -11,6 +11,7 @@ from vismem import registry
 from vismem.drawing import SOLVERS
 from vismem.drawing.scan import Guidance, draw
 from vismem.errors import UserError
+from vismem.models.generator import Carry
 from vismem.objectives.base import Params
 from vismem.random import named_key
 
@@ -46,11 +47,13 @@ class Drawing:
 
     Attributes:
       images: uint8 [N, H, W, 3].
+      carry: what the next turn begins with: memory and picture.
       estimates: uint8 [T, N, H, W, 3], Y_t of every network evaluation, or None.
       attention: float32 [T, N, K, h, w], of the slots over the patches, or None.
     """
 
     images: np.ndarray
+    carry: Carry
     estimates: np.ndarray | None = None
     attention: np.ndarray | None = None
 
@@ -82,6 +85,7 @@ class Artist:
         solver: str | None = None,
         guidance_scale: float | None = None,
         trace: bool = False,
+        carry: Carry | None = None,
     ) -> Drawing:
         """Draws every text once.
 
@@ -91,9 +95,11 @@ class Artist:
           params: instead of the artist's own.
           steps, solver, guidance_scale: instead of the config's.
           trace: whether to keep what happened at every step.
+          carry: of N conversations, what their turns before left; the texts say what comes next.
 
         Raises:
-          UserError: an empty text, an unknown solver, steps below 1.
+          UserError: an empty text, an unknown solver, steps below 1; a second turn from a model
+            that has not learned from conversations.
         """
         if any(not text.strip() for text in texts):
             raise UserError("draw: a text is empty; say what to draw")
@@ -103,24 +109,29 @@ class Artist:
         scale = self.config.guidance_scale if guidance_scale is None else guidance_scale
         program = self._program(steps, solver or self.config.solver, scale, trace)
         params = self.params if params is None else params
+        if carry is not None and not self.objective.converses(params):
+            raise UserError("draw: the run has not learned from conversations; it has no next turn")
         size = min(BATCH, len(texts))
         key = named_key(jax.random.key(seed), "draw")
         parts = []
         for start in range(0, len(texts), size):
-            chunk = list(texts[start : start + size])
-            padded = chunk + [chunk[-1]] * (size - len(chunk))
-            tokens = np.stack([self.tokenizer.encode(text) for text in padded])
-            result = jax.device_get(program(params, tokens, jax.random.fold_in(key, start)))
-            pictures, seen = result
-            parts.append((pictures[: len(chunk)], seen, len(chunk)))
-        images = to_uint8(np.concatenate([p[0] for p in parts]))
+            # The last chunk is filled up with its last text.
+            rows = np.minimum(np.arange(start, start + size), len(texts) - 1)
+            count = min(size, len(texts) - start)
+            tokens = np.stack([self.tokenizer.encode(texts[row]) for row in rows])
+            before = take(carry, rows)
+            result = program(params, tokens, jax.random.fold_in(key, start), before)
+            left, seen = jax.device_get(result)
+            parts.append((take(left, np.arange(count)), seen, count))
+        left = jax.tree.map(lambda *x: np.concatenate(x), *[p[0] for p in parts])
+        images = to_uint8(left.estimate)
         if not trace:
-            return Drawing(images)
+            return Drawing(images, left)
         estimates = np.concatenate([s.estimates[:, :n] for _, s, n in parts], axis=1)
         attention = np.concatenate([s.attention[:, :n] for _, s, n in parts], axis=1)
         side = round(attention.shape[-1] ** 0.5)
         maps = attention.reshape(*attention.shape[:-1], side, side)
-        return Drawing(images, to_uint8(estimates), maps if attention.shape[2] else None)
+        return Drawing(images, left, to_uint8(estimates), maps if attention.shape[2] else None)
 
     def _program(self, steps: int, solver: str, scale: float, trace: bool) -> Any:
         """The compiled drawing, one for each way to draw."""
@@ -129,11 +140,16 @@ class Artist:
             guidance = Guidance(scale, self.config.guidance_interval, self.config.memory_guidance)
             schedule = registry.resolve(SOLVERS, solver, "drawing.solver")(steps)
             self._compiled[way] = jax.jit(
-                lambda params, tokens, key: draw(
-                    self.objective, params, tokens, key, schedule, guidance, trace
+                lambda params, tokens, key, carry: draw(
+                    self.objective, params, tokens, key, schedule, guidance, trace, carry
                 )
             )
         return self._compiled[way]
+
+
+def take(carry: Carry | None, rows: np.ndarray) -> Carry | None:
+    """The carry of some conversations of many, as numpy arrays."""
+    return jax.tree.map(lambda x: np.asarray(x)[rows], carry)
 
 
 def to_uint8(pictures: np.ndarray) -> np.ndarray:

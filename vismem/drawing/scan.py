@@ -53,8 +53,9 @@ def draw(
     solver: Solver,
     guidance: Guidance,
     trace: bool = False,
-) -> tuple[Array, Trace | None]:
-    """Draws texts: a pure function, to be jitted by the caller.
+    carry: Carry | None = None,
+) -> tuple[Carry, Trace | None]:
+    """Draws texts, a turn of a conversation each: a pure function, to be jitted by the caller.
 
     Args:
       objective: one that draws.
@@ -64,32 +65,39 @@ def draw(
       solver: schedule and update.
       guidance: scales.
       trace: whether estimates and attention of every evaluation are kept.
+      carry: what the turn before left; None in a first turn.
 
     Returns:
-      pictures [B, H, W, C] in [-1, 1], and the trace.
+      What the turn leaves to the next, its `estimate` the pictures [B, H, W, C] in [-1, 1], and the
+      trace.
     """
     batch = len(tokens)
     branches = Branches(guidance)
-    text = objective.apply(params, branches.texts(tokens), method="encode")
-    fresh = objective.apply(params, branches.count * batch, method="begin")
-    canvas = objective.start(key, fresh.estimate[:batch].shape)
+    begin = objective.apply(params, batch, method="begin")
+    first = begin if carry is None else carry
+    everywhere = branches.carry(first)
+    context = objective.encode(params, branches.texts(tokens), everywhere.estimate)
+    empty = branches.carry(begin.replace(estimate=first.estimate))
+    canvas = objective.start(key, first.estimate.shape)
     times = jnp.asarray(solver.times)
 
     def step(state: tuple[Array, Carry, Any], index: Array) -> tuple[Any, tuple[Array, ...]]:
         canvas, carry, memo = state
         time = times[index]
-        everywhere = jnp.tile(canvas, (branches.count, 1, 1, 1))
-        carry = branches.forget(carry, fresh)
+        canvases = jnp.tile(canvas, (branches.count, 1, 1, 1))
+        carry = branches.forget(carry, empty)
         carry, attention = objective.step(
-            params, carry, everywhere, jnp.full(len(everywhere), time), text
+            params, carry, canvases, jnp.full(len(canvases), time), context
         )
         estimate = branches.combine(carry.estimate, time)
         canvas, memo = solver.advance(objective, index, canvas, estimate, memo)
         return (canvas, carry, memo), (estimate, attention[:batch]) if trace else ()
 
-    state = (canvas, fresh, solver.start(canvas, named_key(key, "solver")))
+    state = (canvas, everywhere, solver.start(canvas, named_key(key, "solver")))
     (canvas, _, _), seen = jax.lax.scan(step, state, jnp.arange(len(solver.times) - 1))
-    return jnp.clip(canvas, -1, 1), Trace(*seen) if trace else None
+    context = jax.tree.map(lambda x: x[:batch], context)
+    left = objective.apply(params, first, jnp.clip(canvas, -1, 1), context, method="remember")
+    return left, Trace(*seen) if trace else None
 
 
 class Branches:
@@ -110,12 +118,16 @@ class Branches:
         """Tokens [B, L] for all branches, [count * B, L]; no text is all padding."""
         return jnp.concatenate([tokens * (name != "no text") for name in self.names])
 
-    def forget(self, carry: Carry, fresh: Carry) -> Carry:
+    def carry(self, first: Carry) -> Carry:
+        """What all branches begin a turn with."""
+        return jax.tree.map(lambda x: jnp.concatenate([x] * self.count), first)
+
+    def forget(self, carry: Carry, empty: Carry) -> Carry:
         """Empties what the branch without memory carries."""
         if "no memory" not in self.names:
             return carry
         kept = len(carry.memory) * (self.count - 1) // self.count
-        return jax.tree.map(lambda c, f: jnp.concatenate([c[:kept], f[kept:]]), carry, fresh)
+        return jax.tree.map(lambda c, e: jnp.concatenate([c[:kept], e[kept:]]), carry, empty)
 
     def combine(self, estimates: Array, time: Array) -> Array:
         """One estimate [B, H, W, C] in [-1, 1] from all branches', [count * B, H, W, C]."""

@@ -39,11 +39,17 @@ class PainterConfig:
 
 @dataclass(frozen=True)
 class MemoryConfig:
-    """Memory f: slots, and how they are updated (models/memory.py)."""
+    """Memory f: slots, and how they are updated (models/memory.py).
+
+    Attributes:
+      writes: which turns of a conversation leave something to the next; "first turn" is an
+        ablation.
+    """
 
     enabled: bool = True
     slots: int = 8
     update: Literal["gated", "gru", "residual"] = "gated"
+    writes: Literal["every turn", "first turn"] = "every turn"
 
     def __post_init__(self):
         if self.slots < 1:
@@ -60,29 +66,33 @@ class StrategyConfig:
 
 
 @struct.dataclass
-class Text:
-    """C, encoded once a drawing and used by every step.
+class Context:
+    """C, encoded once a turn and used by every step of it.
 
     Attributes:
-      tokens: what joins the attention of memory and painter, [B, N, D].
+      tokens: the text, as it joins the attention of memory and painter, [B, N, D].
       mask: bool [B, N], the tokens that exist.
       vector: the pooled text, [B, E].
       key_values: of the tokens for each of the painter's blocks, pairs of [B, N, H, D / H].
+      before: the picture that the turn begins with, a vector a patch, [B, P, D]; None for a model
+        that begins with an empty canvas always.
     """
 
     tokens: Array
     mask: Array
     vector: Array
     key_values: tuple[tuple[Array, Array], ...]
+    before: Array | None = None
 
 
 @struct.dataclass
 class Carry:
-    """What one step hands to the next.
+    """What one step hands to the next, and one turn to the next.
 
     Attributes:
       memory: M, float32 [B, K, D] (K = 0 without memory).
-      estimate: Y, [B, H, W, C] in [-1, 1], zeros at first.
+      estimate: Y, [B, H, W, C] in [-1, 1]: zeros at first, and at the beginning of a later turn the
+        picture that the one before left.
     """
 
     memory: Array
@@ -122,19 +132,29 @@ class Generator(nn.Module):
         self.time_down = Dense(p.width, ("embed", None), dtype=dtype)
         outputs = p.patch * p.patch * self.channels
         self.paint = Painter(p.width, p.layers, p.heads, outputs, dtype=dtype)
+        self.before = PatchStem(p.patch, p.width, dtype=dtype)
         if self.memory.enabled:
             self.seen = PatchStem(p.patch, p.width, dtype=dtype)
             self.f = Memory(self.memory.slots, p.width, p.heads, self.memory.update, dtype=dtype)
             self.g = StrategyHead(p.width, self.strategy.enabled, dtype=dtype)
 
-    def encode(self, tokens: Array, features: Array | None = None) -> Text:
-        """Token ids int32 [B, L] -> C; the text encoder is spared if its `features` are given."""
+    def encode(
+        self, tokens: Array, before: Array | None = None, features: Array | None = None
+    ) -> Context:
+        """C of a turn.
+
+        Args:
+          tokens: ids, int32 [B, L].
+          before: the picture that the turn begins with, [B, H, W, C]; None for none, ever.
+          features: of the text encoder [B, L, E], which is spared then.
+        """
         read = self.text_encoder(tokens) if features is None else (features, tokens > 0)
         tokens, mask, vector = self.fuse.prepare(*read)
-        return Text(tokens, mask, vector, self.paint.read_text(tokens))
+        patches = None if before is None else self.before(before)
+        return Context(tokens, mask, vector, self.paint.read_text(tokens), patches)
 
     def begin(self, batch: int) -> Carry:
-        """The carry before the first step of a drawing: M_0 and Y_1 = 0."""
+        """The carry before the first step of a first turn: M_0 and Y_1 = 0."""
         if self.memory.enabled:
             memory = self.f.initial(batch)
         else:
@@ -142,7 +162,7 @@ class Generator(nn.Module):
         return Carry(memory, jnp.zeros((batch, self.size, self.size, self.channels)))
 
     def step(
-        self, carry: Carry, canvas: Array, time: Array, text: Text
+        self, carry: Carry, canvas: Array, time: Array, context: Context
     ) -> tuple[Array, Array, Array]:
         """M_t, the painter's output, and what the slots attended to.
 
@@ -150,31 +170,73 @@ class Generator(nn.Module):
           carry: M_{t-1} and Y_t.
           canvas: X_t [B, H, W, C].
           time: [B] in [0, 1], 1 where the canvas is clean.
-          text: C.
+          context: C.
 
         Returns:
           M_t with the painter's write-back, float32 [B, K, D]; the output [B, H, W, C] in float32,
           to be read as the objective's prediction; attention of the slots over the patches [B, K,
           P].
         """
-        p, grid = self.painter, self.size // self.painter.patch
-        positions = sincos_2d(grid, grid, p.width).astype(p.dtype)
+        p = self.painter
+        positions, timing = self._positions(), self._timing(time)
         patches = self.stem(canvas) + positions
-        timing = self.time_down(nn.silu(self.time_up(time_features(time, p.width))))
-        condition = timing + self.fuse(text.vector, patches)
-        memory = carry.memory
+        if context.before is not None:
+            patches = patches + context.before
+        condition = timing + self.fuse(context.vector, patches)
         if self.memory.enabled:
-            pictures = jnp.concatenate([canvas, carry.estimate], axis=-1)
-            seen = self.seen(pictures) + positions + timing[:, None]
-            mask = jnp.pad(text.mask, ((0, 0), (grid * grid, 0)), constant_values=True)
-            memory, attention = self.f(memory, jnp.concatenate([seen, text.tokens], 1), mask)
-            attention = attention[..., : grid * grid]
+            memory, seen, attention = self._look(carry, canvas, timing, context)
             strategy = self.g(memory, seen)
             condition, slots = condition + strategy.modulation, strategy.slots
         else:
-            attention = jnp.zeros((len(canvas), 0, grid * grid))
+            memory = carry.memory
+            attention = jnp.zeros((len(canvas), 0, len(positions)))
             slots = jnp.zeros((len(canvas), 0, p.width), p.dtype)
-        output, slots = self.paint(patches, slots, text.key_values, text.mask, condition)
+        output, slots = self.paint(patches, slots, context.key_values, context.mask, condition)
         if self.memory.enabled:
             memory = self.f.write(memory, slots)
+        grid = self.size // p.patch
         return memory, from_patches(output, p.patch, (grid, grid)), attention
+
+    def remember(self, carry: Carry, picture: Array, context: Context) -> Carry:
+        """The carry that a turn leaves to the next: f once more, of the finished picture as both X
+        and Y, from the memory that the turn began with.
+
+        A turn's own steps do not count, so that what is remembered does not depend on how many
+        there were: a few in training, dozens in drawing.
+
+        Args:
+          carry: that the turn began with.
+          picture: that it ended with, [B, H, W, C].
+          context: of the turn.
+        """
+        memory = carry.memory
+        if self.memory.enabled:
+            timing = self._timing(jnp.ones(len(picture)))
+            memory, _, _ = self._look(carry.replace(estimate=picture), picture, timing, context)
+            if self.memory.writes == "first turn":
+                untouched = (carry.memory == self.f.initial(len(picture))).all((1, 2))
+                memory = jnp.where(untouched[:, None, None], memory, carry.memory)
+        return Carry(memory, picture)
+
+    def _look(
+        self, carry: Carry, canvas: Array, timing: Array, context: Context
+    ) -> tuple[Array, Array, Array]:
+        """f: M_t, the tokens of (X_t, Y_t) that it read, and the slots' attention over them."""
+        pictures = jnp.concatenate([canvas, carry.estimate], axis=-1)
+        seen = self.seen(pictures) + self._positions() + timing[:, None]
+        if context.before is not None:
+            seen = seen + context.before
+        patches = seen.shape[1]
+        mask = jnp.pad(context.mask, ((0, 0), (patches, 0)), constant_values=True)
+        read = jnp.concatenate([seen, context.tokens], axis=1)
+        memory, attention = self.f(carry.memory, read, mask)
+        return memory, seen, attention[..., :patches]
+
+    def _positions(self) -> Array:
+        """[P, D]."""
+        p, grid = self.painter, self.size // self.painter.patch
+        return sincos_2d(grid, grid, p.width).astype(p.dtype)
+
+    def _timing(self, time: Array) -> Array:
+        """Times [B] -> [B, D]."""
+        return self.time_down(nn.silu(self.time_up(time_features(time, self.painter.width))))

@@ -8,6 +8,10 @@ The path from noise to picture is straight (Liu et al. 2022; Lipman et al. 2022)
 The model estimates the picture, and the loss is the squared error of the velocity that estimate
 implies (x-prediction with v-loss; Li & He 2025, "Back to basics: let denoising generative models
 denoise").
+
+A conversation is a scan over its turns around the scan over steps: memory goes from turn to turn,
+and each turn begins with the picture that the one before left. A picture with a text is a
+conversation of one turn.
 """
 
 from collections.abc import Mapping
@@ -19,11 +23,11 @@ import jax.numpy as jnp
 from vismem.errors import UserError
 from vismem.models.generator import (
     Carry,
+    Context,
     Generator,
     MemoryConfig,
     PainterConfig,
     StrategyConfig,
-    Text,
 )
 from vismem.objectives.base import Batch, Metrics, Params
 from vismem.random import named_key
@@ -48,6 +52,9 @@ class Flow:
       ratio: range of s / t between neighbours of the chain.
       carry: probability that a step keeps the memory and estimate of the one before; else both
         start anew.
+      own: share of a conversation's turns that begin with the model's own estimate of the picture
+        before, of the cleanest step of its chain, instead of the true one: in drawing there is no
+        other.
       text_dropout: probability that a text is dropped, for classifier-free guidance (Ho & Salimans
         2022).
       remat: whether a step's activations are computed again in the backward pass.
@@ -74,6 +81,7 @@ class Flow:
         unroll: int = 2,
         ratio: tuple[float, float] = (0.5, 1.0),
         carry: float = 0.9,
+        own: float = 0.3,
         text_dropout: float = 0.1,
         remat: bool = True,
     ):
@@ -93,7 +101,7 @@ class Flow:
         )
         self.prediction, self.times = prediction, times
         self.time_mean, self.time_std, self.loss_cap = time_mean, time_std, loss_cap
-        self.length, self.ratio, self.carry = unroll, ratio, carry
+        self.length, self.ratio, self.carry, self.own = unroll, ratio, carry, own
         self.text_dropout, self.remat = text_dropout, remat
 
     # --- parameters and modules ---------------------------------------------------------------
@@ -102,19 +110,40 @@ class Flow:
         """Parameters {"generator": tree}, boxed with logical axes; `batch` gives the shapes."""
 
         def once(generator: Generator, tokens: jax.Array) -> jax.Array:
-            carry = generator.begin(len(tokens))
-            time = jnp.zeros(len(tokens))
-            return generator.step(carry, carry.estimate, time, generator.encode(tokens))[1]
+            carry = generator.begin(1)
+            before = carry.estimate if is_conversation(batch) else None
+            context = generator.encode(tokens, before)
+            return generator.step(carry, carry.estimate, jnp.zeros(1), context)[1]
 
-        variables = self.generator.init(key, batch["tokens"][:1], method=once)
-        return {PLAYER: variables["params"]}
+        tokens = by_turn(batch)["tokens"][0, :1]
+        return {PLAYER: self.generator.init(key, tokens, method=once)["params"]}
 
     def apply(self, params: Params, *args: Any, method: str) -> Any:
-        """The generator's `method` ("encode", "begin" or "step") with these parameters."""
+        """The generator's `method` ("encode", "begin", ...) with these parameters."""
         return self.generator.apply({"params": params[PLAYER]}, *args, method=method)
 
+    def encode(
+        self,
+        params: Params,
+        tokens: jax.Array,
+        before: jax.Array,
+        features: jax.Array | None = None,
+    ) -> Context:
+        """C of a turn that begins with the picture `before` [B, H, W, C]; a model that does not
+        converse does not look at it.
+
+        Args:
+          tokens: int32 [B, L]. features: what the text encoder makes of them, if it is known.
+        """
+        before = before if self.converses(params) else None
+        return self.apply(params, tokens, before, features, method="encode")
+
+    def converses(self, params: Params) -> bool:
+        """Whether these parameters have learned from conversations."""
+        return "before" in params[PLAYER]
+
     def step(
-        self, params: Params, carry: Carry, canvas: jax.Array, time: jax.Array, text: Text
+        self, params: Params, carry: Carry, canvas: jax.Array, time: jax.Array, context: Context
     ) -> tuple[Carry, jax.Array]:
         """One drawing step: M_t and Y_{t+1} from M_{t-1}, Y_t, X_t, and what the slots attended to.
 
@@ -123,12 +152,12 @@ class Flow:
           carry: M_{t-1} and Y_t.
           canvas: X_t [B, H, W, C].
           time: [B] in [0, 1].
-          text: C.
+          context: C.
 
         Returns:
           The carry (M_t, Y_{t+1}), and the slots' attention over the patches, [B, K, P].
         """
-        memory, output, attention = self.apply(params, carry, canvas, time, text, method="step")
+        memory, output, attention = self.apply(params, carry, canvas, time, context, method="step")
         return Carry(memory, self.estimate(output, canvas, time)), attention
 
     def estimate(self, output: jax.Array, canvas: jax.Array, time: jax.Array) -> jax.Array:
@@ -211,32 +240,49 @@ class Flow:
     def loss(
         self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
     ) -> tuple[jax.Array, Metrics]:
-        """Mean squared error of the velocity over the R steps of every chain.
+        """Mean squared error of the velocity over the R steps of every chain, and over all turns.
 
         Args:
           player: "generator".
           params: {"generator": tree}.
           batch: `image` uint8 [B, H, W, C], `tokens` int32 [B, L] and, if they are known already,
-            the encoder's `text_features` [B, L, E] of them.
+            the encoder's `text_features` [B, L, E] of them. Of conversations, all with an axis of
+            turns [B, T, ...], and `mask` bool [B, T], the turns that there are.
           key: all randomness of the loss.
-          train: whether texts are dropped.
+          train: whether texts are dropped, and turns begin with the model's own estimates.
 
         Returns:
           The loss, and metrics: `mse`, the squared error of the picture at each chain's cleanest
           step.
         """
-        picture = batch["image"].astype(jnp.float32) / 127.5 - 1
-        size, tokens = len(picture), batch["tokens"]
-        if train:
-            kept = jax.random.uniform(named_key(key, "text"), (size, 1)) >= self.text_dropout
-            tokens = jnp.where(kept, tokens, 0)
-        text = self.apply(params, tokens, batch.get("text_features"), method="encode")
-        times = self.sample_times(named_key(key, "times"), size)
-        canvases = self.chain(picture, times, key)
-        keep = jax.random.uniform(named_key(key, "carry"), times.shape) < self.carry
-        errors = self.unroll(params, picture, canvases, times, keep, text)
-        weight = jnp.minimum(1 / jnp.square(jnp.maximum(1 - times, 1e-3)), self.loss_cap)
-        return (weight * errors).mean(), {"mse": errors[-1].mean()}
+        conversation, said = is_conversation(batch), by_turn(batch)
+        count, size = said["mask"].shape
+
+        def turn(carry: Carry, now: tuple[jax.Array, Batch]) -> tuple[Carry, jax.Array]:
+            index, batch = now
+            turn_key = jax.random.fold_in(key, index)
+            picture, tokens = batch["image"].astype(jnp.float32) / 127.5 - 1, batch["tokens"]
+            if train:
+                chance = jax.random.uniform(named_key(turn_key, "text"), (size, 1))
+                tokens = jnp.where(chance >= self.text_dropout, tokens, 0)
+            context = self.encode(params, tokens, carry.estimate, batch.get("text_features"))
+            times = self.sample_times(named_key(turn_key, "times"), size)
+            canvases = self.chain(picture, times, turn_key)
+            keep = jax.random.uniform(named_key(turn_key, "carry"), times.shape) < self.carry
+            estimate, errors = self.unroll(params, picture, canvases, times, keep, carry, context)
+            weight = jnp.minimum(1 / jnp.square(jnp.maximum(1 - times, 1e-3)), self.loss_cap)
+            if conversation:
+                own = jax.random.uniform(named_key(turn_key, "own"), (size,)) < self.own * train
+                left = jnp.where(column(own), jnp.clip(estimate, -1, 1), picture)
+                carry = self.apply(params, carry, left, context, method="remember")
+            return carry, jnp.stack([(weight * errors).mean(0), errors[-1]])
+
+        if self.remat:
+            turn = jax.checkpoint(turn)
+        fresh = self.apply(params, size, method="begin")
+        _, found = jax.lax.scan(turn, fresh, (jnp.arange(count), said), unroll=count == 1)
+        loss, mse = (found * said["mask"][:, None]).sum((0, 2)) / said["mask"].sum()
+        return loss, {"mse": mse}
 
     def unroll(
         self,
@@ -245,26 +291,28 @@ class Flow:
         canvases: jax.Array,
         times: jax.Array,
         keep: jax.Array,
-        text: Text,
-    ) -> jax.Array:
-        """Squared error of the estimate at every step of a chain; memory goes from step to step.
+        first: Carry,
+        context: Context,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Estimates along a chain; memory goes from step to step.
 
         Args:
           params: {"generator": tree}.
           picture: what is to be estimated, [B, H, W, C].
           canvases: [R, B, H, W, C] at times [R, B].
           keep: bool [R, B], whether a step keeps what the one before left.
-          text: C.
+          first: what the turn begins with.
+          context: C.
 
         Returns:
-          errors [R, B], means over pixels. Gradients pass from step to step through memory only.
+          The last estimate [B, H, W, C], and the squared errors of all [R, B], means over pixels.
+          Gradients pass from step to step through memory only.
         """
-        fresh = self.apply(params, len(picture), method="begin")
 
         def step(carry: Carry, now: tuple[jax.Array, ...]) -> tuple[Carry, jax.Array]:
             canvas, time, kept = now
-            carry = jax.tree.map(lambda c, f: jnp.where(wide(kept, c), c, f), carry, fresh)
-            carry, _ = self.step(params, carry, canvas, time, text)
+            carry = jax.tree.map(lambda c, f: jnp.where(wide(kept, c), c, f), carry, first)
+            carry, _ = self.step(params, carry, canvas, time, context)
             error = jnp.square(carry.estimate - picture).mean((1, 2, 3))
             return carry.replace(estimate=jax.lax.stop_gradient(carry.estimate)), error
 
@@ -273,7 +321,24 @@ class Flow:
         # Without remat the steps are laid out one after the other: the stacks in which a scan keeps
         # what the backward pass needs cost more than they save.
         unroll = 1 if self.remat else self.length
-        return jax.lax.scan(step, fresh, (canvases, times, keep), unroll=unroll)[1]
+        last, errors = jax.lax.scan(step, first, (canvases, times, keep), unroll=unroll)
+        return last.estimate, errors
+
+
+def is_conversation(batch: Batch) -> bool:
+    """Whether a batch is of conversations: pictures [B, T, H, W, C], not [B, H, W, C]."""
+    return batch["image"].ndim == 5
+
+
+def by_turn(batch: Batch) -> Batch:
+    """What is seen and said, turn by turn: `image`, `tokens`, `text_features` if there are any, and
+    `mask`, [T, B, ...]. A picture with a text is a turn."""
+    names = ("image", "tokens", "text_features", "mask")
+    batch = {name: batch[name] for name in names if name in batch}
+    if not is_conversation(batch):
+        batch = {name: x[:, None] for name, x in batch.items()}
+        batch["mask"] = jnp.ones(batch["image"].shape[:2], bool)
+    return {name: jnp.swapaxes(x, 0, 1) for name, x in batch.items()}
 
 
 def column(x: jax.Array) -> jax.Array:

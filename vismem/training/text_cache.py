@@ -20,7 +20,7 @@ from jax.experimental import multihost_utils
 from vismem.config import RunConfig
 from vismem.errors import UserError
 from vismem.objectives.base import Drawer
-from vismem.training.encoders import PLACE
+from vismem.training.encoders import PLACES
 from vismem.training.names import Flat, names
 from vismem.training.optimizer import Optimizer
 from vismem.training.state import State
@@ -35,7 +35,7 @@ def make(
     folder = config.data.cache_text
     if not folder:
         return lambda batch: batch
-    encoder = {n: p for n, p in names(state["params"]).items() if PLACE in n}
+    encoder = {n: p for n, p in names(state["params"]).items() if PLACES["text"] in n}
     players = {name.partition("/")[0] for name in encoder}
     if len(players) != 1:
         raise UserError(f"data.cache_text={folder!r}: needs one text encoder, not {len(players)}")
@@ -87,8 +87,9 @@ class TextCache:
             raise self.failure(error) from error
 
     def __call__(self, batch: Batch) -> Batch:
-        """The batch with the features of its `tokens` [b, L]; those of padding are zero."""
-        tokens, (width, dtype) = batch["tokens"], (self.one.shape[-1], self.one.dtype)
+        """The batch with the features of its `tokens` [b, L] or [b, T, L]; of padding, zeros."""
+        shape, (width, dtype) = batch["tokens"].shape, (self.one.shape[-1], self.one.dtype)
+        tokens = batch["tokens"].reshape(-1, shape[-1])
         keys = [row[row > 0].tobytes() for row in tokens]
         try:
             found = self.read(set(keys))
@@ -102,7 +103,7 @@ class TextCache:
         features = np.zeros((*tokens.shape, width), dtype)
         for row, mask, key in zip(features, tokens > 0, keys):
             row[mask] = np.frombuffer(found[key], dtype).reshape(-1, width)
-        return {**batch, "text_features": features}
+        return {**batch, "text_features": features.reshape(*shape, width)}
 
     def read(self, keys: set[bytes]) -> dict[bytes, bytes]:
         marks = ", ".join("?" * len(keys))
