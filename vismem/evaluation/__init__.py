@@ -5,4 +5,5 @@ EVALUATORS = {
     "grid": "vismem.evaluation.grid:Grid",
     "loss": "vismem.evaluation.loss:ValidationLoss",
     "nearest": "vismem.evaluation.nearest:Nearest",
+    "dialogues": "vismem.evaluation.dialogues:Dialogues",
 }

@@ -1,0 +1,89 @@
+"""Is memory worth anything? Conversations of five turns, drawn with and without it.
+
+    vismem train experiments/memory.py                    # one run, with memory
+    vismem sweep experiments/memory.py --jobs 1           # all rows, two seeds each
+    vismem table experiments/memory.py
+
+Every row has the same number of steps of as many conversations. What came out is in
+experiments/RESULTS.md.
+"""
+
+from ml_collections import ConfigDict
+
+ROWS = {
+    "full": {},
+    "no memory": {"memory.enabled": False, "strategy.enabled": False},
+    "no strategy": {"strategy.enabled": False},
+    "written in the first turn only": {"memory.writes": "first turn"},
+    "1 slot": {"memory.slots": 1},
+    "4 slots": {"memory.slots": 4},
+    "16 slots": {"memory.slots": 16},
+    "GRU": {"memory.update": "gru"},
+    "residual": {"memory.update": "residual"},
+    "R = 2": {"objective.unroll": 2},
+    "R = 4": {"objective.unroll": 4},
+}
+
+
+def get_config(argument: str = "") -> ConfigDict:
+    """The full row."""
+    config = ConfigDict()
+    config.seed = 0
+    config.batch_size = 16
+    config.steps = 2_400
+
+    config.data = {
+        "source": {"name": "dialogue", "preset": "tiny", "lang": "en", "turns": 5},
+        "size": 32,
+        "tokenizer": {"name": "bpe", "vocab_size": 512, "length": 24},
+    }
+    config.text = {"name": "transformer", "width": 128, "layers": 2, "heads": 4}
+    config.vision = {"name": "patches"}
+    config.fusion = {"name": "attention"}
+    config.painter = {"width": 128, "layers": 4, "heads": 4, "patch": 8}
+    config.memory = {"enabled": True, "slots": 8, "update": "gated"}
+    config.strategy = {"enabled": True}
+
+    config.objective = {
+        "name": "flow",
+        "prediction": "x",
+        "time_mean": -1.2,
+        "unroll": 1,
+        "own": 0.3,
+        "remat": False,
+    }
+    config.optimizer = {"name": "muon", "lr": 3e-3, "warmup": 100, "weight_decay": 0.01}
+    config.ema = 0.998
+    config.drawing = {"steps": 12, "solver": "renoise", "guidance_scale": 1.5}
+
+    config.log_every = 50
+    config.checkpoint = {"every": 800, "keep": 1, "best": "val/loss"}
+    config.evaluators = {
+        "loss": {"name": "loss", "every": 800, "count": 256, "batch_size": 64},
+        "progress": {"name": "dialogues", "every": 800, "split": "val", "count": 128},
+        "test": {"name": "dialogues", "count": 500},
+        "true canvas": {"name": "dialogues", "count": 500, "canvas": "true"},
+    }
+    return config
+
+
+def sweep() -> dict:
+    """Rows and seeds."""
+    return {"rows": ROWS, "seeds": (0, 1)}
+
+
+def table() -> dict:
+    """Columns."""
+    name = "test/exact_claim"
+    return {
+        "needs memory": {"metric": f"{name}, needs memory", "percent": True},
+        "canvas suffices": {"metric": f"{name}, canvas suffices", "percent": True},
+        "all turns": {"metric": name, "percent": True},
+        "turn 5": {"metric": f"{name}, turn 5", "percent": True},
+        "object F1": {"metric": "test/object_f1", "percent": True},
+        "true canvas, needs memory": {
+            "metric": "test, true canvas/exact_claim, needs memory",
+            "percent": True,
+        },
+        "images/s": {"metric": "images_per_second"},
+    }
