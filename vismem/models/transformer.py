@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from vismem.errors import UserError
-from vismem.models.layers import Array, Dense, LayerNorm
+from vismem.models.layers import KERNEL, Array, Dense, LayerNorm
 from vismem.registry import nearest
 
 # By the names that config.json files give them.
@@ -59,7 +59,8 @@ class Attention(nn.Module):
         al. 2023); as many by default. head_dim: D / heads by default.
       causal: a token sees none after it; with a window, only that many up to itself.
       qkv_bias, out_bias: whether these layers have a bias.
-      scale: of the logits; head_dim ** -0.5 by default.
+      scale: of the logits; head_dim ** -0.5 by default. With another, queries begin larger or smaller
+        by as much: T5 has none.
     """
 
     heads: int
@@ -98,9 +99,12 @@ class Attention(nn.Module):
         if self.heads % (self.kv_heads or self.heads):
             raise UserError(f"heads={self.heads}: not a multiple of kv_heads={self.kv_heads}")
 
+        factor = 1.0 if self.scale is None else 1 / (size * self.scale**2)
+        query_init = nn.initializers.variance_scaling(factor, "fan_avg", "uniform")
+
         def project(name: str, y: Array, heads: int) -> Array:
-            axes = ("embed", "heads")
-            dense = Dense(heads * size, axes, self.qkv_bias, dtype=self.dtype, name=name)
+            axes, init = ("embed", "heads"), query_init if name == "query" else KERNEL
+            dense = Dense(heads * size, axes, self.qkv_bias, init, dtype=self.dtype, name=name)
             y = dense(y).reshape(*y.shape[:-1], heads, size)
             return y if rotation is None or name == "value" else rotate(y, *rotation)
 

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vismem.models import decoding
+from vismem.models.decoding import Decoding
 from vismem.models.features import Features
 from vismem.models.layers import Array, Dense, Embed
 from vismem.models.transformer import Attention, FeedForward, RMSNorm, Stack, tied_logits
@@ -258,7 +260,7 @@ def generate(
     temperature: float = 0.0,
     key: Array | None = None,
 ) -> Array:
-    """Texts that the decoder makes, token by token, in one `lax.while_loop`.
+    """Texts that the decoder makes; models/decoding.py says how.
 
     Args:
       ids: int32 [B, L]. mask: bool [B, L].
@@ -269,38 +271,19 @@ def generate(
     Returns:
       int32 [B, length], filled up with `module.pad` after the end of a text.
     """
-    variables = {"params": params}
-    features = module.apply(variables, ids, mask, method="encode")
-    places = jnp.arange(length)[None]
-
-    def extend(position: Array, tokens: Array, done: Array, cache: Any) -> tuple:
-        last = jax.lax.dynamic_slice_in_dim(tokens, position, 1, axis=1)
-        logits, cache = module.apply(
-            variables | cache,
-            last,
-            features,
-            mask,
-            places <= position,
-            position,
-            method="decode",
-            mutable=["cache"],
-        )
-        logits = logits[:, 0].astype(jnp.float32)
-        if temperature:
-            folded = jax.random.fold_in(key, position)
-            new = jax.random.categorical(folded, logits / temperature)
-        else:
-            new = logits.argmax(-1)
-        new = jnp.where(done, module.pad, new).astype(jnp.int32)
-        tokens = jax.lax.dynamic_update_slice_in_dim(tokens, new[:, None], position + 1, axis=1)
-        return position + 1, tokens, done | jnp.isin(new, jnp.array(module.end)), cache
-
-    tokens = jnp.full((len(ids), length), module.pad, jnp.int32).at[:, 0].set(module.start)
+    features = module.apply({"params": params}, ids, mask, method="encode")
+    start = jnp.full((len(ids), 1), module.start, jnp.int32)
     if length == 1:
-        return tokens
-    carry = extend(jnp.int32(0), tokens, jnp.zeros(len(ids), bool), {})  # makes the cache
-    return jax.lax.while_loop(
-        lambda carry: (carry[0] < length - 1) & ~carry[2].all(),
-        lambda carry: extend(*carry),
-        carry,
-    )[1]
+        return start
+    texts = decoding.generate(
+        module,
+        params,
+        features,
+        mask,
+        Decoding(length - 1, temperature=temperature),
+        key,
+        start=module.start,
+        end=module.end,
+        pad=module.pad,
+    )
+    return jnp.concatenate([start, texts], axis=1)
