@@ -101,9 +101,10 @@ def arguments() -> argparse.ArgumentParser:
     sub.add_argument("folder", metavar="FOLDER", help="with inputs.npz and outputs.npz")
     sub.add_argument("--tolerance", type=float, default=1e-5, help="the largest error (1e-5)")
 
-    sub = command(export, "write a run's pretrained text encoder as files of another library")
+    sub = command(export, "write a run's pretrained encoder as files of another library")
     sub.add_argument("source", metavar="RUN", type=Path, help="a run's folder")
     sub.add_argument("--to", choices=["hf"], required=True, help="hf: Hugging Face's")
+    sub.add_argument("--part", choices=["text", "vision"], default="text", help="whose (text)")
     sub.add_argument("folder", metavar="FOLDER", type=Path, help="a new folder")
     return parser
 
@@ -213,10 +214,10 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Writes a run's pretrained text encoder, tuned or not, with its tokenizer to a new folder."""
+    """Writes a run's pretrained encoder, tuned or not, to a new folder; a text's with tokenizer."""
     from vismem.training.export import export
 
-    export(options.source, options.folder)
+    export(options.source, options.folder, options.part)
     print(options.folder)
 
 

@@ -1,4 +1,4 @@
-"""Runs whose text encoders begin with what files hold, on a toy objective."""
+"""Runs whose encoders begin with what files hold, on toy objectives."""
 
 import json
 import shutil
@@ -11,15 +11,16 @@ import pytest
 import toy
 from flax.traverse_util import unflatten_dict
 
-from vismem import registry
-from vismem.config import run_config
+from vismem import cli, registry
+from vismem import config as configs
 from vismem.data import tokenizers
 from vismem.errors import UserError
 from vismem.models import TEXT
 from vismem.models.text.bert import Bert
+from vismem.models.vision.pretrained import PretrainedVision
 from vismem.objectives import OBJECTIVES
 from vismem.pretrained import checkpoint
-from vismem.training import run, text_cache
+from vismem.training import encoders, run, text_cache
 from vismem.training.loop import train
 from vismem.training.names import names
 
@@ -29,6 +30,11 @@ BERT = {
     **{"model_type": "bert", "architectures": ["BertForMaskedLM"], "vocab_size": 20},
     **{"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2},
     **{"intermediate_size": 16, "max_position_embeddings": 32, "hidden_act": "gelu"},
+}
+VIT = {
+    **{"model_type": "vit", "architectures": ["ViTModel"], "image_size": 24, "patch_size": 4},
+    **{"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2},
+    **{"intermediate_size": 16, "hidden_act": "gelu"},
 }
 
 
@@ -67,10 +73,46 @@ class Reading:
         return jnp.square(read - target).mean(), {}
 
 
+class Looker(nn.Module):
+    """Pictures to a number, by a pretrained encoder and one more layer."""
+
+    vision: dict
+
+    def setup(self):
+        options = {key: x for key, x in self.vision.items() if key != "name"}
+        self.vision_encoder = PretrainedVision(**options)
+        self.head = nn.Dense(1)
+
+    def __call__(self, image):
+        return self.head(self.vision_encoder(image).pooled)[:, 0]
+
+
+class Looking:
+    """Squared error of the picture's brightness as seen by a Looker."""
+
+    players = ("looker",)
+
+    def __init__(self, *, vision):
+        self.looker = Looker(vision)
+
+    def init(self, key, batch):
+        return {"looker": self.looker.init(key, batch["image"] / 127.5 - 1)["params"]}
+
+    def loss(self, player, params, batch, key, train=True):
+        image = batch["image"] / 127.5 - 1
+        seen = self.looker.apply({"params": params["looker"]}, image)
+        return jnp.square(seen - image.mean((1, 2, 3))).mean(), {}
+
+
 OBJECTIVES["reading"] = "test_encoders:Reading"
+OBJECTIVES["looking"] = "test_encoders:Looking"
 
 
 def config(text, **settings):
+    return configs.run_config(settings_of(text, **settings))
+
+
+def settings_of(text, **settings):
     c = toy.get_config()
     c.steps = 3
     c.objective = {"name": "reading"}
@@ -80,7 +122,7 @@ def config(text, **settings):
     with c.unlocked():
         for key, value in settings.items():
             c[key] = value
-    return run_config(c)
+    return c
 
 
 def restored(config, folder):
@@ -127,6 +169,49 @@ def test_a_pretrained_encoder_starts_a_run_and_is_not_needed_again(bert, tmp_pat
     # It goes on without the folder too.
     longer = config({"name": "pretrained", "folder": str(folder)}, optimizer=freeze, steps=4)
     assert train(longer, tmp_path / "run")["steps"] == 4
+
+
+@pytest.fixture
+def vit(tmp_path):
+    """A tiny ViT as Hugging Face writes it, for larger pictures, and its parameters."""
+    folder = tmp_path / "vit"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(VIT))
+    config = checkpoint.read_config(folder) | {"pooler": False}
+    (folder / "config.json").unlink()
+    module, _ = checkpoint.build(config)
+    image = jnp.zeros((1, 24, 24, 3))
+    params = nn.unbox(module.init(jax.random.key(7), image))["params"]
+    checkpoint.export(folder, config, params)
+    scaling = {"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 1, 2]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(scaling))
+    return folder, params
+
+
+def test_a_pretrained_picture_encoder_starts_a_run_and_comes_back(vit, tmp_path, capsys):
+    source, params = vit
+    settings = settings_of(
+        {},
+        objective={"name": "looking"},
+        vision={"name": "pretrained", "folder": str(source)},
+        optimizer={"freeze": (("vision_encoder/", True),)},
+    )
+    looking, folder = configs.run_config(settings), tmp_path / "run"
+    train(looking, folder)
+    shutil.rmtree(source)
+    state = restored(looking, folder)
+    found = unflatten_dict(names(state["ema"]["looker"]["vision_encoder"]["module"]), sep="/")
+    jax.tree.map(np.testing.assert_array_equal, found, params)
+    resolved = encoders.resolve(looking, None, folder).vision
+    assert (resolved["mean"], resolved["std"]) == ((0.1, 0.2, 0.3), (1, 1, 2))
+
+    configs.write(settings, folder)
+    assert cli.main(["export", str(folder), "--to", "hf", "--part", "vision", str(source)]) == 0
+    loaded = checkpoint.load(source)
+    jax.tree.map(np.testing.assert_array_equal, loaded.params, params)
+    assert loaded.config["image_mean"] == [0.1, 0.2, 0.3]
+    assert cli.main(["export", str(folder), "--to", "hf", str(tmp_path / "other")]) == 2
+    assert "text.name=None is not of Hugging Face's" in capsys.readouterr().err
 
 
 def test_a_tuned_encoder_leaves_what_it_began_with(bert, tmp_path):

@@ -48,7 +48,7 @@ def run(tmp_path, monkeypatch):
     settings = config.load(QUICKSTART)
     settings.text = {"name": "pretrained", "folder": "gone"}
     config.write(settings, folder)
-    (folder / encoders.FILE).write_text(json.dumps(described))
+    (folder / encoders.FILES["text"]).write_text(json.dumps(described))
     tokenizer.save(folder / TOKENIZER)
     state = {"ema": {"generator": {"text_encoder": {"module": params}, "paint": {"x": 1}}}}
     monkeypatch.setattr(export, "restore", lambda *args: (None, tokenizer, None, state))

@@ -15,6 +15,16 @@ VISION = {
     "vgg": "vismem.models.vision.encoder_stems:VGGStem",
     "resnet": "vismem.models.vision.encoder_stems:ResNetStem",
     "vit": "vismem.models.vision.encoder_stems:ViTStem",
+    "pretrained": "vismem.models.vision.encoder_stems:PretrainedStem",
+}
+# Whole encoders: pictures [B, H, W, 3] in [-1, 1] to Features.
+VISION_ENCODERS = {
+    "cnn": "vismem.models.vision.cnn:CNN",
+    "vgg": "vismem.models.vision.vgg:VGG",
+    "resnet": "vismem.models.vision.resnet:ResNet",
+    "squeezenet": "vismem.models.vision.squeezenet:SqueezeNet",
+    "vit": "vismem.models.vision.vit:ViT",
+    "pretrained": "vismem.models.vision.pretrained:PretrainedVision",
 }
 FUSION = {
     "attention": "vismem.models.fusion:AttentionFusion",

@@ -42,7 +42,7 @@ def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer
     """
     saved, choice = folder / TOKENIZER, config.data.tokenizer
     if not saved.exists():
-        if pretrained := encoders.pretrained_folder(config):
+        if pretrained := encoders.pretrained_folder(config, "text"):
             brought = {"name": "pretrained", "folder": str(find(pretrained))}
             choice = brought | {k: v for k, v in choice.items() if k == "length"}
         partial = folder / f".{TOKENIZER}.partial"
@@ -52,8 +52,12 @@ def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer
     return tokenizers.load(saved)
 
 
-def make_objective(config: RunConfig, tokenizer: Tokenizer) -> Objective:
-    """The objective; of the model's parts it asks for those it has a use for."""
+def make_objective(config: RunConfig, tokenizer: Tokenizer, mesh: Mesh | None = None) -> Objective:
+    """The objective; of the model's parts it asks for those it has a use for.
+
+    Args:
+      mesh: over which its batches will be sharded; one device by default.
+    """
     return registry.build(
         OBJECTIVES,
         config.objective,
@@ -66,6 +70,7 @@ def make_objective(config: RunConfig, tokenizer: Tokenizer) -> Objective:
         strategy=config.strategy,
         vocab_size=tokenizer.vocab_size,
         image_size=config.data.size,
+        mesh=mesh,
     )
 
 
@@ -105,8 +110,8 @@ def restore(config: RunConfig, folder: Path) -> tuple[Objective, Tokenizer, Mesh
         about = checkpoints.about()
         tokenizer = tokenizers.load(folder / TOKENIZER)
         config = encoders.resolve(config, tokenizer, folder)
-        objective = make_objective(config, tokenizer)
         mesh = make_mesh(config.mesh)
+        objective = make_objective(config, tokenizer, mesh)
         batch = {
             name: jax.ShapeDtypeStruct(tuple(shape), dtype)
             for name, (shape, dtype) in about["batch"].items()

@@ -4,15 +4,19 @@ that no pixel is lost on the way to the painter.
 All give [B, H, W, C] -> [B, P, width], one vector a patch in row order, as `PatchStem` does.
 """
 
+import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from vismem.errors import UserError
 from vismem.models.layers import STEM, Array, Dense, LayerNorm, sincos_2d
 from vismem.models.transformer import Block, Stack
+from vismem.models.vision.pretrained import PretrainedVision
 from vismem.models.vision.resnet import ResNet
 from vismem.models.vision.stems import PatchStem
 from vismem.models.vision.vgg import VGG
@@ -88,3 +92,27 @@ class VGGStem(EncoderStem):
     def encode(self, image: Array, patches: Array) -> Array:
         stages = ((self.channels << i,) * (1 if i < 2 else 2) for i in range(self.halvings()))
         return VGG(tuple(stages), dtype=self.dtype, name="encoder")(image).tokens
+
+
+class PretrainedStem(EncoderStem):
+    """An encoder from a folder; where its cells are not patches, their map is resized.
+
+    Attributes:
+      folder, encoder, mean, std, size: see PretrainedVision.
+    """
+
+    folder: str = ""
+    encoder: Mapping[str, Any] | None = None
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    size: int = 0
+
+    def encode(self, image: Array, patches: Array) -> Array:
+        given = (self.folder, self.encoder, self.mean, self.std, self.size)
+        cells = PretrainedVision(*given, dtype=self.dtype, name="vision_encoder")(image).tokens
+        if cells.shape[1] == patches.shape[1]:
+            return cells
+        before, after = (math.isqrt(x.shape[1]) for x in (cells, patches))
+        cells = cells.reshape(len(image), before, before, -1)
+        resized = jax.image.resize(cells, (len(image), after, after, cells.shape[-1]), "bilinear")
+        return resized.reshape(*patches.shape[:2], -1)
