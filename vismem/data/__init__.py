@@ -7,6 +7,8 @@ in `SOURCES`. An Example is a dict:
   text: what the picture shows.
   label: int, the class; in every example of a source or in none.
   keywords: tuple of strings.
+  captions: tuple of strings, all texts of the picture where there are several; `text` is one.
+  near_misses: tuple of strings, texts just false of the picture; as many in every example.
   index: int, which example of its world it is (the world and dialogue sources only).
 
 Of a conversation of up to T turns (the dialogue and geneva sources) it has

@@ -80,7 +80,10 @@ class Flip:
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         if rng.random() < 0.5 or (self.sides == "skip" and _SIDES.search(example["text"])):
             return example
-        return {**example, "image": example["image"][:, ::-1], "text": mirror(example["text"])}
+        flipped = {"image": example["image"][:, ::-1], "text": mirror(example["text"])}
+        if "near_misses" in example:
+            flipped["near_misses"] = tuple(map(mirror, example["near_misses"]))
+        return {**example, **flipped}
 
 
 @dataclass(frozen=True)

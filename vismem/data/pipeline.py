@@ -25,6 +25,7 @@ class Batches(grain.DatasetIterator):
       image: uint8 [b, S, S, 3].
       tokens: int32 [b, L], padded with 0.
       label: int32 [b], if the source has labels.
+      near_miss_tokens: int32 [b, K, L], if the source has near misses.
 
     Of conversations, `image` and `tokens` have an axis of turns after the first, and there is
       mask: bool [b, T], the turns that there are; the others are all padding.
@@ -121,6 +122,11 @@ class _Reader:
         for key, dtype in KEPT.items():
             if key in examples[0]:
                 batch[key] = np.array([e[key] for e in examples], dtype)
+        if "near_misses" in examples[0]:
+            encode = self._tokenizer.encode
+            batch["near_miss_tokens"] = np.stack(
+                [np.stack([encode(text) for text in e["near_misses"]]) for e in examples]
+            )
         return batch
 
     def _tokens(self, example: Example) -> np.ndarray:

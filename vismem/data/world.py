@@ -16,6 +16,8 @@ class WorldSource:
       style: "fixed" texts settle a place or relation of every thing, "vague" ones leave something
         open, "any" is a mixture.
       count: things in every scene; as the split has them if None.
+      near_misses: how many texts every record has beside its own that are just false of its
+        picture, with one attribute, place, relation or count changed.
       examples: how many examples an epoch has.
     """
 
@@ -27,12 +29,14 @@ class WorldSource:
         lang: str = "en",
         style: str = "any",
         count: int | None = None,
+        near_misses: int = 0,
         examples: int = 1_000_000,
     ):
-        if examples < 1:
-            raise UserError(f"data.source.examples={examples}: must be at least 1")
+        for key, value, least in (("examples", examples, 1), ("near_misses", near_misses, 0)):
+            if value < least:
+                raise UserError(f"data.source.{key}={value}: must be at least {least}")
         self._world, self._split = worlds.world(preset), split
-        self._size, self._examples = size, examples
+        self._size, self._near_misses, self._examples = size, near_misses, examples
         self._options = {"lang": lang, "style": style, "count": count}
         self.text(0)  # what is wrong with the options shows here, not in a thread of the loader
 
@@ -41,7 +45,11 @@ class WorldSource:
 
     def __getitem__(self, index: int) -> Example:
         example = self._example(index)
-        return {"image": example.image(self._size), "text": example.text, "index": index}
+        record = {"image": example.image(self._size), "text": example.text, "index": index}
+        if self._near_misses:
+            missed = (example.near_miss(i).text for i in range(self._near_misses))
+            record["near_misses"] = tuple(missed)
+        return record
 
     def text(self, index: int) -> str:
         """The text of a record, without drawing its picture."""

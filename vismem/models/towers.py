@@ -6,21 +6,43 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from vismem.models.features import Features
+from vismem.models.fusion import pool
 from vismem.models.layers import Array, Dense
 
 
+class TextEncoder(nn.Module):
+    """A text encoder of models/text, which gives tokens and mask, with the mean over the tokens as
+    `pooled`: ids int32 [B, L] -> Features.
+    """
+
+    text_encoder: nn.Module
+
+    def __call__(self, tokens: Array, mask: Array | None = None) -> Features:
+        features, mask = self.text_encoder(tokens)
+        return Features(features, pool(features, mask), features[:, :0])
+
+
 class Projected(nn.Module):
-    """An encoder whose `pooled` passes one linear layer without bias: [B, E] -> [B, width]."""
+    """An encoder whose `pooled` passes one linear layer without bias: [B, E] -> [B, width].
+
+    Attributes:
+      width: 0 for no such layer.
+    """
 
     encoder: nn.Module
     width: int
     dtype: Any = jnp.float32
 
-    @nn.compact
+    def setup(self) -> None:
+        if self.width:
+            self.projection = Dense(self.width, ("embed", None), False, dtype=self.dtype)
+
     def __call__(self, *inputs: Any) -> Features:
         features = self.encoder(*inputs)
-        dense = Dense(self.width, ("embed", None), False, dtype=self.dtype, name="projection")
-        return features._replace(pooled=dense(features.pooled))
+        return features._replace(pooled=self.project(features.pooled))
+
+    def project(self, pooled: Array) -> Array:
+        return self.projection(pooled) if self.width else pooled
 
 
 class TwoTowers(nn.Module):
@@ -52,10 +74,10 @@ class TwoTowers(nn.Module):
         return images, texts, self.logits(images.pooled, texts.pooled)
 
     def encode_image(self, image: Array) -> Features:
-        return unit(self.image(image))
+        return embedding(self.image(image))
 
     def encode_text(self, tokens: Array, mask: Array | None = None) -> Features:
-        return unit(self.text(tokens, mask))
+        return embedding(self.text(tokens, mask))
 
     def logits(self, images: Array, texts: Array) -> Array:
         """[B, E], [N, E] -> [B, N]."""
@@ -63,7 +85,11 @@ class TwoTowers(nn.Module):
         return logits if self.bias is None else logits + self.logit_bias
 
 
-def unit(features: Features) -> Features:
-    """With `pooled` in float32, of unit length."""
-    pooled = features.pooled.astype(jnp.float32)
-    return features._replace(pooled=pooled / jnp.linalg.norm(pooled, axis=-1, keepdims=True))
+def embedding(features: Features) -> Features:
+    return features._replace(pooled=unit(features.pooled))
+
+
+def unit(pooled: Array) -> Array:
+    """[B, E] -> float32 [B, E], of unit length."""
+    pooled = pooled.astype(jnp.float32)
+    return pooled / jnp.linalg.norm(pooled, axis=-1, keepdims=True)

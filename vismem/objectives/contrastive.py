@@ -1,0 +1,163 @@
+"""Pictures and the texts that fit them brought together, all others apart: two towers trained as in
+CLIP and LiT (softmax; Radford et al. 2021, Zhai et al. 2022) or SigLIP (sigmoid; Zhai et al. 2023).
+
+Which tower learns is the optimizer's affair: a locked image tower is `optimizer.freeze` with
+"vision_encoder/".
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from vismem import registry
+from vismem.errors import UserError
+from vismem.models import TEXT, VISION_ENCODERS
+from vismem.models.towers import Projected, TextEncoder, TwoTowers, unit
+from vismem.objectives.base import Batch, Metrics, Params
+from vismem.parallel import pairs
+from vismem.parallel.mesh import MeshConfig, make_mesh
+
+PLAYER = "towers"
+# Loss -> first values of the logits' logarithmic scale and of their bias, as published.
+FIRST = {"softmax": (2.6592, None), "sigmoid": (2.3026, -10.0)}
+
+
+class Contrastive:
+    """The objective `contrastive`.
+
+    Args:
+      text: `{"name": ..., **options}` of models.TEXT; its tokens' mean speaks for a text.
+      vision: the same of models.VISION_ENCODERS.
+      vocab_size: of the tokenizer. image_size: height and width in pixels.
+      mesh: over which batches are sharded; one device by default.
+      loss: "softmax" tells the right one of a batch's texts, and of its pictures; "sigmoid" judges
+        every pair by itself.
+      width: of the embeddings.
+      head: whether the image tower ends in a linear layer; else the text's goes to the width of
+        the image encoder, which `width` must be (LiT without a head).
+      dtype: of the towers' products.
+    """
+
+    players = (PLAYER,)
+
+    def __init__(
+        self,
+        *,
+        text: Mapping[str, Any],
+        vision: Mapping[str, Any],
+        vocab_size: int,
+        image_size: int,
+        mesh: Mesh | None = None,
+        loss: Literal["softmax", "sigmoid"] = "softmax",
+        width: int = 256,
+        head: bool = True,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+    ):
+        if width < 1:
+            raise UserError(f"objective.width={width}: must be at least 1")
+        given = {"dtype": jnp.dtype(dtype)}
+        # A position table of the run's own pictures' size, unless the config wants another.
+        sized = {"size": image_size} if vision.get("name") == "vit" else {}
+        image = registry.build(VISION_ENCODERS, {**sized, **vision}, "vision", **given)
+        words = registry.build(TEXT, text, "text", vocab_size=vocab_size, **given)
+        # The names by which encoders that begin pretrained are found.
+        image, words = image.clone(name="vision_encoder"), words.clone(name="text_encoder")
+        scale, bias = FIRST[loss]
+        self.towers = TwoTowers(
+            Projected(image, width if head else 0, **given),
+            Projected(TextEncoder(words), width, **given),
+            scale,
+            bias,
+        )
+        self.width, self.image_size, self.softmax = width, image_size, loss == "softmax"
+        self.mesh = mesh or make_mesh(MeshConfig(), jax.devices()[:1])
+
+    def init(self, key: jax.Array, batch: Batch) -> Params:
+        """Parameters {"towers": tree}, boxed with logical axes; `batch` gives the shapes."""
+        image = jnp.zeros((1, self.image_size, self.image_size, 3))
+
+        def once(towers: TwoTowers, tokens: jax.Array) -> None:
+            images, texts = towers.encode_image(image), towers.encode_text(tokens)
+            if images.pooled.shape != texts.pooled.shape:
+                raise UserError(
+                    f"objective.width={self.width}: the image encoder gives "
+                    f"{images.pooled.shape[1]}, which it must be with objective.head=False"
+                )
+            towers.logits(images.pooled, texts.pooled)
+
+        return {PLAYER: self.towers.init(key, batch["tokens"][:1], method=once)["params"]}
+
+    def apply(self, params: Params, *args: Any, method: Any) -> Any:
+        """The towers' `method` with these parameters."""
+        return self.towers.apply({"params": params[PLAYER]}, *args, method=method)
+
+    def image_features(self, params: Params, image: jax.Array) -> jax.Array:
+        """What the image encoder finds before its head: uint8 [B, H, W, 3] -> [B, E']."""
+        read = lambda towers, image: towers.image.encoder(image).pooled  # noqa: E731
+        return self.apply(params, scaled(image), method=read)
+
+    def embed_images(self, params: Params, image: jax.Array) -> jax.Array:
+        """uint8 [B, H, W, 3] -> float32 [B, width], of unit length."""
+        return self.apply(params, scaled(image), method="encode_image").pooled
+
+    def embed_texts(self, params: Params, tokens: jax.Array) -> jax.Array:
+        """int32 [B, L] -> float32 [B, width], of unit length."""
+        return self.apply(params, tokens, method="encode_text").pooled
+
+    def logits(self, params: Params, cosines: jax.Array) -> jax.Array:
+        """Cosines of pictures and texts as logits."""
+        bias = params[PLAYER].get("logit_bias", 0.0)
+        return cosines * jnp.exp(params[PLAYER]["logit_scale"]) + bias
+
+    def loss(
+        self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
+    ) -> tuple[jax.Array, Metrics]:
+        """The mean over pictures and texts.
+
+        Args:
+          player: "towers".
+          params: {"towers": tree}.
+          batch: `image` uint8 [B, H, W, 3] or, if they are known already, the image encoder's
+            `image_features` [B, E'] of them; `tokens` int32 [B, L]; and if the source has them,
+            `near_miss_tokens` int32 [B, K, L], texts that are just false of the picture: more wrong
+            ones, for that picture alone.
+
+        Returns:
+          The loss, and metrics: `scale` of the logits; and with near misses `near_miss`, the share
+          of pictures that the right text fits better than all its near misses.
+        """
+        if "image_features" in batch:
+            project = lambda towers, features: towers.image.project(features)  # noqa: E731
+            images = unit(self.apply(params, batch["image_features"], method=project))
+        else:
+            images = self.embed_images(params, batch["image"])
+        texts = self.embed_texts(params, batch["tokens"])
+        matching = self.logits(params, (images * texts).sum(-1))
+        metrics = {"scale": jnp.exp(params[PLAYER]["logit_scale"])}
+        missed = jnp.zeros((len(images), 0))
+        if "near_miss_tokens" in batch:
+            tokens = batch["near_miss_tokens"]
+            wrong = self.embed_texts(params, tokens.reshape(-1, tokens.shape[-1]))
+            wrong = wrong.reshape(*tokens.shape[:2], -1)
+            missed = self.logits(params, jnp.einsum("be,bke->bk", images, wrong))
+            metrics["near_miss"] = (matching > missed.max(1)).mean()
+        # One product gives scaled and shifted logits.
+        bias = self.logits(params, jnp.zeros(()))
+        scale = self.logits(params, jnp.ones(())) - bias
+        ones = jnp.ones((len(images), 1))
+        x = jnp.concatenate([scale * images, bias * ones], axis=1)
+        y = jnp.concatenate([texts, ones], axis=1)
+        if self.softmax:
+            rows, columns = pairs.logsumexp(self.mesh, x, y)
+            rows = jax.nn.logsumexp(jnp.concatenate([rows[:, None], missed], axis=1), axis=1)
+            return ((rows + columns) / 2 - matching).mean(), metrics
+        sums = pairs.softplus(self.mesh, x, y) + jax.nn.softplus(missed).sum(1)
+        return (sums - matching).mean(), metrics  # softplus(-z) = softplus(z) - z
+
+
+def scaled(image: jax.Array) -> jax.Array:
+    """uint8 0..255 -> float32 [-1, 1]."""
+    return image.astype(jnp.float32) / 127.5 - 1

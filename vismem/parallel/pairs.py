@@ -1,0 +1,124 @@
+"""Sums over all pairs of two batches that are sharded over a mesh, as contrastive losses need them.
+
+The logits x @ y.T of a global batch of B are never whole anywhere: each device keeps its own b rows
+of x, while the shards of y go from device to device in a ring until they are home again. A device
+holds b x b logits at a time, forward and backward, however many devices there are.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+
+from vismem.parallel.mesh import batch_shards
+from vismem.parallel.rules import RULES
+
+Array = jax.Array
+AXES = RULES["batch"]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def logsumexp(mesh: Mesh, x: Array, y: Array) -> tuple[Array, Array]:
+    """Log-sum-exps of the logits x @ y.T along both axes.
+
+    Args:
+      mesh: over whose data axes the batches are sharded.
+      x, y: float32 [B, E].
+
+    Returns:
+      [B] over all y for each x, and [B] over all x for each y.
+    """
+
+    def block(own: Any, guest: Any) -> tuple[Any, Any]:
+        (x, rows), (y, columns) = own, guest
+        logits = x @ y.T
+        rows = jnp.logaddexp(rows, jax.nn.logsumexp(logits, axis=1))
+        columns = jnp.logaddexp(columns, jax.nn.logsumexp(logits, axis=0))
+        return (x, rows), (y, columns)
+
+    nothing = jnp.full(len(x), -jnp.inf)
+    (_, rows), (_, columns) = ring(mesh, block, (x, nothing), (y, nothing))
+    return rows, columns
+
+
+def _logsumexp_forward(mesh: Mesh, x: Array, y: Array) -> tuple[Any, Any]:
+    rows, columns = logsumexp(mesh, x, y)
+    return (rows, columns), (x, y, rows, columns)
+
+
+def _logsumexp_backward(mesh: Mesh, kept: Any, gradients: Any) -> tuple[Array, Array]:
+    x, y, rows, columns = kept
+    by_rows, by_columns = gradients
+
+    def block(own: Any, guest: Any) -> tuple[Any, Any]:
+        (x, rows, by_rows, to_x), (y, columns, by_columns, to_y) = own, guest
+        logits = x @ y.T
+        by_logits = by_rows[:, None] * jnp.exp(logits - rows[:, None])
+        by_logits += by_columns * jnp.exp(logits - columns)
+        to_x, to_y = to_x + by_logits @ y, to_y + by_logits.T @ x
+        return (x, rows, by_rows, to_x), (y, columns, by_columns, to_y)
+
+    own, guest = (x, rows, by_rows, 0 * x), (y, columns, by_columns, 0 * y)
+    own, guest = ring(mesh, block, own, guest)
+    return own[-1], guest[-1]
+
+
+logsumexp.defvjp(_logsumexp_forward, _logsumexp_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def softplus(mesh: Mesh, x: Array, y: Array) -> Array:
+    """Sums over all y of the softplus of the logits x @ y.T, [B] for each x; arguments as above."""
+
+    def block(own: Any, guest: Any) -> tuple[Any, Any]:
+        x, sums = own
+        return (x, sums + jax.nn.softplus(x @ guest.T).sum(1)), guest
+
+    (_, sums), _ = ring(mesh, block, (x, jnp.zeros(len(x))), y)
+    return sums
+
+
+def _softplus_forward(mesh: Mesh, x: Array, y: Array) -> tuple[Array, Any]:
+    return softplus(mesh, x, y), (x, y)
+
+
+def _softplus_backward(mesh: Mesh, kept: Any, gradient: Array) -> tuple[Array, Array]:
+    x, y = kept
+
+    def block(own: Any, guest: Any) -> tuple[Any, Any]:
+        (x, by_sums, to_x), (y, to_y) = own, guest
+        by_logits = by_sums[:, None] * jax.nn.sigmoid(x @ y.T)
+        return (x, by_sums, to_x + by_logits @ y), (y, to_y + by_logits.T @ x)
+
+    own, guest = ring(mesh, block, (x, gradient, 0 * x), (y, 0 * y))
+    return own[-1], guest[-1]
+
+
+softplus.defvjp(_softplus_forward, _softplus_backward)
+
+
+def ring(
+    mesh: Mesh, block: Callable[[Any, Any], tuple[Any, Any]], own: Any, guest: Any
+) -> tuple[Any, Any]:
+    """`block` of every device's rows with every shard of the guests.
+
+    Args:
+      block: (own, guest) -> both with what the pairing adds; of one shard each, [b, ...].
+      own: tree of arrays [B, ...], each shard of which stays where it is.
+      guest: tree of arrays [B, ...], whose shards go round.
+    """
+    devices = batch_shards(mesh)
+    neighbours = [(i, (i + 1) % devices) for i in range(devices)]
+
+    def turn(_: int, both: Any) -> tuple[Any, Any]:
+        own, guest = block(*both)
+        return own, jax.lax.ppermute(guest, AXES, neighbours)
+
+    def run(own: Any, guest: Any) -> tuple[Any, Any]:
+        return jax.lax.fori_loop(0, devices, turn, (own, guest))
+
+    spec = PartitionSpec(AXES)
+    return jax.shard_map(run, mesh=mesh, in_specs=(spec, spec), out_specs=(spec, spec))(own, guest)
