@@ -45,7 +45,7 @@ def train(config: RunConfig, folder: Path) -> dict[str, Any]:
     steps = total_steps(config, len(examples))
     tokenizer = run.make_tokenizer(config, folder, examples)
     config = encoders.resolve(config, tokenizer, folder)
-    objective = run.make_objective(config, tokenizer)
+    objective = run.make_objective(config, tokenizer, mesh)
     evaluators = run.make_evaluators(config, objective, tokenizer, mesh, folder)
     batches = pipeline.batches(
         config.data,
