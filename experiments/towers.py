@@ -9,25 +9,26 @@ from vismem.errors import UserError
 
 
 def get_config(argument: str = "") -> ConfigDict:
-    """The config; there is no argument."""
-    if argument:
-        raise UserError(f"towers.py:{argument}: there is no argument")
+    """The config; `argument` is "" or "near_misses=off"."""
+    if argument not in ("", "near_misses=off"):
+        raise UserError(f"towers.py:{argument}: the argument is nothing or near_misses=off")
+    mined = not argument
     config = ConfigDict()
     config.seed = 0
-    config.batch_size = 256
-    config.steps = 2_000
+    config.batch_size = 128
+    config.steps = 1_000
 
     config.data = {
         "source": {
             "name": "world",
             "preset": "tiny",
             "style": "fixed",
-            "near_misses": 2,
-            "examples": 60_000,
+            "near_misses": 1 if mined else 0,
+            "examples": 30_000,
         },
         "size": 32,
-        "tokenizer": {"name": "bpe", "vocab_size": 512, "length": 24},
-        "cache": 60_000,
+        "tokenizer": {"name": "bpe", "vocab_size": 512, "length": 20},
+        "cache": 30_000,
     }
     config.vision = {
         "name": "vit",
@@ -45,5 +46,12 @@ def get_config(argument: str = "") -> ConfigDict:
 
     config.log_every = 20
     config.checkpoint = {"every": 500, "best": ""}
-    config.evaluators = {}
+    config.evaluators = {
+        "progress": {"name": "retrieval", "every": 250, "split": "val"},
+        "retrieval": {"name": "retrieval"},
+        "zeroshot": {"name": "zeroshot"},
+        "compositional": {"name": "zeroshot", "split": "compositional"},
+        "near_misses": {"name": "near_misses"},
+        "probe": {"name": "probe"},
+    }
     return config

@@ -1,9 +1,15 @@
 """Evaluators: one a file, chosen by name, each run at its own interval."""
 
 EVALUATORS = {
+    "answers": "vismem.evaluation.answers:Answers",
+    "captions": "vismem.evaluation.captions:Captions",
     "claims": "vismem.evaluation.claims:Claims",
     "grid": "vismem.evaluation.grid:Grid",
     "loss": "vismem.evaluation.loss:ValidationLoss",
+    "near_misses": "vismem.evaluation.near_misses:NearMisses",
     "nearest": "vismem.evaluation.nearest:Nearest",
     "dialogues": "vismem.evaluation.dialogues:Dialogues",
+    "probe": "vismem.evaluation.probe:Probe",
+    "retrieval": "vismem.evaluation.retrieval:Retrieval",
+    "zeroshot": "vismem.evaluation.zeroshot:ZeroShot",
 }

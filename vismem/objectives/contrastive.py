@@ -6,6 +6,7 @@ Which tower learns is the optimizer's affair: a locked image tower is `optimizer
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -94,15 +95,18 @@ class Contrastive:
         """The towers' `method` with these parameters."""
         return self.towers.apply({"params": params[PLAYER]}, *args, method=method)
 
+    @partial(jax.jit, static_argnums=0)
     def image_features(self, params: Params, image: jax.Array) -> jax.Array:
         """What the image encoder finds before its head: uint8 [B, H, W, 3] -> [B, E']."""
         read = lambda towers, image: towers.image.encoder(image).pooled  # noqa: E731
         return self.apply(params, scaled(image), method=read)
 
+    @partial(jax.jit, static_argnums=0)
     def embed_images(self, params: Params, image: jax.Array) -> jax.Array:
         """uint8 [B, H, W, 3] -> float32 [B, width], of unit length."""
         return self.apply(params, scaled(image), method="encode_image").pooled
 
+    @partial(jax.jit, static_argnums=0)
     def embed_texts(self, params: Params, tokens: jax.Array) -> jax.Array:
         """int32 [B, L] -> float32 [B, width], of unit length."""
         return self.apply(params, tokens, method="encode_text").pooled

@@ -1,0 +1,83 @@
+"""Pictures with classes, and texts that name the classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+
+from vismem import data as examples
+from vismem import worlds
+from vismem.data import DataConfig
+from vismem.errors import UserError
+from vismem.worlds.claims import NINTHS, At, Claim, Kind
+from vismem.worlds.world import LANGUAGES
+
+
+@dataclass(frozen=True)
+class Classes:
+    """A classification task.
+
+    Attributes:
+      images: uint8 [H, W, 3] each.
+      labels: int [N], places in `names`.
+      names: of the classes.
+      prompts: of each class, texts of pictures that show it.
+    """
+
+    images: Sequence[np.ndarray]
+    labels: np.ndarray
+    names: tuple[str, ...]
+    prompts: tuple[tuple[str, ...], ...]
+
+
+def classes(data: DataConfig, split: str, count: int, templates: Sequence[str]) -> Classes:
+    """The first pictures of a split with their classes.
+
+    Of a world: pictures of one thing, whose class is its shape and colour; the prompts name it at
+    every place and in every size. Of any other source: its labels, named by their texts.
+
+    Args:
+      data: the run's.
+      count: pictures at most.
+      templates: "{}" stands for a class's name; for other sources than worlds.
+    """
+    if data.source["name"] == "world":
+        return of_world(data, split, count)
+    source = examples.source(data, split)
+    found = [source[i] for i in range(min(count, len(source)))]
+    if "label" not in found[0]:
+        raise UserError(
+            f"evaluators: the source {data.source['name']!r} has no labels to classify by"
+        )
+    known = {example["label"]: example["text"] for example in reversed(found)}
+    labels = sorted(known)
+    return Classes(
+        [example["image"] for example in found],
+        np.array([labels.index(example["label"]) for example in found]),
+        tuple(known[label] for label in labels),
+        tuple(tuple(t.format(known[label]) for t in templates) for label in labels),
+    )
+
+
+def of_world(data: DataConfig, split: str, count: int) -> Classes:
+    """All pairs of shape and colour, those included that the split does not have."""
+    world = worlds.world(data.source.get("preset", "default"))
+    preset, language = world.preset, LANGUAGES[data.source.get("lang", "en")]
+    found = [world.example(split, i, style="fixed", count=1) for i in range(count)]
+    things = [example.scene.things[0] for example in found]
+
+    def prompts(shape: str, color: str) -> tuple[str, ...]:
+        return tuple(
+            language.express(Claim((Kind(shape, color, size, fill),), (At(0, place),)), Random(0))
+            for size in preset.sizes
+            for fill in (preset.fills if len(preset.fills) > 1 else (None,))
+            for place in NINTHS
+        )
+
+    return Classes(
+        [example.image(data.size) for example in found],
+        np.array([preset.pairs.index((thing.shape, thing.color)) for thing in things]),
+        tuple(f"{color} {shape}" for shape, color in preset.pairs),
+        tuple(prompts(*pair) for pair in preset.pairs),
+    )
