@@ -29,6 +29,7 @@ setup(
         "matplotlib>=3.9",
     ],
     extras_require={
+        "captions": ["sacrebleu>=2.5", "pycocoevalcap>=1.2"],  # how near captions are
         "geneva": ["h5py>=3.11"],
         "launch": ["kubernetes-validate>=1.31", "kubeflow-trainer-api>=2"],  # for its tests
         "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff==0.14.5", "h5py>=3.11"],

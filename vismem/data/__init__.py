@@ -4,7 +4,9 @@ A source is `__len__` and `__getitem__(index) -> Example`, no more: a new one is
 in `SOURCES`. An Example is a dict:
 
   image: uint8 [H, W, 3], of any size.
-  text: what the picture shows.
+  text: what the picture shows; or, where there is a prompt, what is to be said to it.
+  prompt: a question about the picture, or another text to go by; in every example or in none.
+  about: the sort of question (the sources of questions only).
   label: int, the class; in every example of a source or in none.
   keywords: tuple of strings.
   captions: tuple of strings, all texts of the picture where there are several; `text` is one.
@@ -32,6 +34,8 @@ Example = dict[str, Any]
 
 SOURCES = {
     "world": "vismem.data.world:WorldSource",
+    "questions": "vismem.data.questions:QuestionSource",
+    "nlvr": "vismem.data.nlvr:NlvrSource",
     "folder": "vismem.data.folder:FolderSource",
     "tfds": "vismem.data.tfds:TfdsSource",
     "dialogue": "vismem.data.dialogue:DialogueSource",

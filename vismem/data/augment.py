@@ -78,9 +78,11 @@ class Flip:
     sides: Literal["swap", "skip"] = "swap"
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        if rng.random() < 0.5 or (self.sides == "skip" and _SIDES.search(example["text"])):
+        said = {key: example[key] for key in ("text", "prompt") if key in example}
+        if rng.random() < 0.5 or (self.sides == "skip" and any(map(_SIDES.search, said.values()))):
             return example
-        flipped = {"image": example["image"][:, ::-1], "text": mirror(example["text"])}
+        flipped = {"image": example["image"][:, ::-1]}
+        flipped |= {key: mirror(text) for key, text in said.items()}
         if "near_misses" in example:
             flipped["near_misses"] = tuple(map(mirror, example["near_misses"]))
         return {**example, **flipped}

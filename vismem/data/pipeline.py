@@ -4,7 +4,9 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import grain
+import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from vismem.data import AUGMENTATIONS, DataConfig, Example, Source
 from vismem.data.images import fit
@@ -25,6 +27,7 @@ class Batches(grain.DatasetIterator):
       image: uint8 [b, S, S, 3].
       tokens: int32 [b, L], padded with 0.
       label: int32 [b], if the source has labels.
+      prompt_tokens: int32 [b, L], if the source has prompts.
       near_miss_tokens: int32 [b, K, L], if the source has near misses.
 
     Of conversations, `image` and `tokens` have an axis of turns after the first, and there is
@@ -32,7 +35,8 @@ class Batches(grain.DatasetIterator):
       needs_memory: bool [b, T], if the source tells.
 
     Attributes:
-      skipped: records passed over so far because they could not be read; part of the state.
+      skipped: records that this host passed over so far because they could not be read. The state
+        holds the sum over all hosts, and nothing else that depends on them.
     """
 
     def __init__(self, parent: grain.DatasetIterator):
@@ -45,11 +49,13 @@ class Batches(grain.DatasetIterator):
         return batch
 
     def get_state(self) -> dict:
-        return {"batches": self._parent.get_state(), "skipped": self.skipped}
+        """The place in the data, the same on all hosts, which must all ask for it."""
+        skipped = multihost_utils.process_allgather(np.int32(self.skipped))
+        return {"batches": self._parent.get_state(), "skipped": int(skipped.sum())}
 
     def set_state(self, state: dict) -> None:
         self._parent.set_state(state["batches"])
-        self.skipped = state["skipped"]
+        self.skipped = state["skipped"] if jax.process_index() == 0 else 0
 
     def close(self) -> None:
         """Ends the threads."""
@@ -122,8 +128,10 @@ class _Reader:
         for key, dtype in KEPT.items():
             if key in examples[0]:
                 batch[key] = np.array([e[key] for e in examples], dtype)
+        encode = self._tokenizer.encode
+        if "prompt" in examples[0]:
+            batch["prompt_tokens"] = np.stack([encode(e["prompt"]) for e in examples])
         if "near_misses" in examples[0]:
-            encode = self._tokenizer.encode
             batch["near_miss_tokens"] = np.stack(
                 [np.stack([encode(text) for text in e["near_misses"]]) for e in examples]
             )

@@ -1,12 +1,13 @@
 """Texts as token ids: bytes, pieces or words learned from a source's texts, or a Hugging Face
 tokenizer.
 
-A tokenizer has `vocab_size`, `encode(text) -> int32 [length]`, `words() -> {word: id}`, which is
-its vocabulary, and `save(folder)`. Texts are cut at `length` tokens and padded with 0, which is the
-id of nothing else.
+A tokenizer has `vocab_size`, `encode(text) -> int32 [length]`, `decode(ids) -> text`, `words() ->
+{word: id}`, which is its vocabulary, and `save(folder)`. Texts are cut at `length` tokens and
+padded with 0, which is the id of nothing else and where decoding stops.
 """
 
 import functools
+import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,9 +33,15 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str) -> np.ndarray: ...
 
+    def decode(self, ids: Sequence[int]) -> str: ...
+
     def words(self) -> dict[str, int]: ...
 
     def save(self, folder: str | os.PathLike) -> None: ...
+
+
+def _before_padding(ids: Sequence[int]) -> list[int]:
+    return list(itertools.takewhile(lambda i: i > 0, map(int, ids)))
 
 
 def _pad(ids: Sequence[int], length: int) -> np.ndarray:
@@ -59,6 +66,9 @@ class ByteTokenizer:
         data = np.frombuffer(text.encode()[: self.length], np.uint8)
         return _pad(data.astype(np.int32) + 1, self.length)
 
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(i - 1 for i in _before_padding(ids)).decode(errors="replace")
+
     def words(self) -> dict[str, int]:
         return {}
 
@@ -79,6 +89,9 @@ class PieceTokenizer:
 
     def encode(self, text: str) -> np.ndarray:
         return _pad(self._ids(text), self.length)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._backend.decode(_before_padding(ids)).strip()
 
     def words(self) -> dict[str, int]:
         return self._backend.get_vocab()
@@ -125,6 +138,10 @@ class PretrainedTokenizer:
 
     def encode(self, text: str) -> np.ndarray:
         return _pad(self._ids(text), self.length)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        own = [i - self.offset for i in _before_padding(ids)]
+        return self._backend.decode(own, skip_special_tokens=True).strip()
 
     def words(self) -> dict[str, int]:
         return {word: i + self.offset for word, i in self._backend.get_vocab().items()}
@@ -192,7 +209,7 @@ def train_words(texts: Iterable[str], vocab_size: int = 1024, length: int = 64) 
 
 
 def _trained(model, trainer, texts, vocab_size):
-    from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
+    from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     if vocab_size <= len(alphabet):
@@ -212,6 +229,7 @@ def _trained(model, trainer, texts, vocab_size):
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )
+    backend.decoder = decoders.ByteLevel()
     backend.train_from_iterator(
         texts,
         trainer(

@@ -26,6 +26,10 @@ VISION_ENCODERS = {
     "vit": "vismem.models.vision.vit:ViT",
     "pretrained": "vismem.models.vision.pretrained:PretrainedVision",
 }
+# Encoder and decoder: texts, or what else is embedded, to texts.
+TEXT_TO_TEXT = {
+    "t5": "vismem.models.text.t5:T5",
+}
 FUSION = {
     "attention": "vismem.models.fusion:AttentionFusion",
     "concat": "vismem.models.fusion:ConcatFusion",

@@ -59,8 +59,8 @@ class Attention(nn.Module):
         al. 2023); as many by default. head_dim: D / heads by default.
       causal: a token sees none after it; with a window, only that many up to itself.
       qkv_bias, out_bias: whether these layers have a bias.
-      scale: of the logits; head_dim ** -0.5 by default. With another, queries begin larger or smaller
-        by as much: T5 has none.
+      scale: of the logits; head_dim ** -0.5 by default. With another, queries begin smaller or
+        larger by as much (T5 has a scale of 1).
     """
 
     heads: int

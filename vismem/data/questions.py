@@ -1,0 +1,64 @@
+"""Questions about scenes of the embedded world, with their answers, made as they are asked for."""
+
+from vismem import worlds
+from vismem.data import Example
+from vismem.errors import UserError
+from vismem.worlds.questions import Question
+
+# Sorts of questions, taken in turn: a scene that does not allow one is asked another.
+KINDS = ("exist", "count", "attribute", "compare", "relation")
+
+
+class QuestionSource:
+    """A question about each of a split's scenes, the next sort with every record.
+
+    A record has `prompt`, the question, `text`, its answer, and `about`, its sort.
+
+    Args:
+      split: "train", "val", "test", "compositional" or "length".
+      size: width and height of the pictures in pixels.
+      preset: which world, "default" or "tiny".
+      lang: "en", "zh" or "mixed".
+      count: things in every scene; as the split has them if None.
+      examples: how many examples an epoch has.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        size: int,
+        preset: str = "default",
+        lang: str = "en",
+        count: int | None = None,
+        examples: int = 1_000_000,
+    ):
+        if examples < 1:
+            raise UserError(f"data.source.examples={examples}: must be at least 1")
+        self._world, self._split = worlds.world(preset), split
+        self._size, self._examples = size, examples
+        self._options = {"lang": lang, "count": count}
+        self.text(0)  # what is wrong with the options shows here, not in a thread of the loader
+
+    def __len__(self) -> int:
+        return self._examples
+
+    def __getitem__(self, index: int) -> Example:
+        example, question = self._asked(index)
+        return {
+            "image": example.image(self._size),
+            "prompt": question.text,
+            "text": question.answer,
+            "about": question.about,
+            "index": index,
+        }
+
+    def text(self, index: int) -> str:
+        """Question and answer, a line each, without drawing the picture."""
+        _, question = self._asked(index)
+        return f"{question.text}\n{question.answer}"
+
+    def _asked(self, index: int) -> tuple[worlds.Example, Question]:
+        example = self._world.example(self._split, index, **self._options)
+        asked = {question.about: question for question in example.questions()}
+        order = (KINDS[(index + i) % len(KINDS)] for i in range(len(KINDS)))
+        return example, next(asked[kind] for kind in order if kind in asked)

@@ -1,0 +1,62 @@
+"""Pictures, and what is asked about them, to texts: an encoder of pictures before a T5 whose
+encoder reads patches and words together (Cho et al. 2021, "Unifying vision-and-language tasks via
+text generation").
+"""
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from vismem.models.layers import Array, Dense, Embed, sincos_2d
+from vismem.models.text.t5 import T5
+
+
+class Captioner(nn.Module):
+    """The likely next words of a text about a picture.
+
+    Attributes:
+      vision_encoder: square pictures [B, H, W, C] -> Features, whose tokens are read.
+      text_model: reads them beside the prompt, and writes.
+    """
+
+    vision_encoder: nn.Module
+    text_model: T5
+
+    def setup(self) -> None:
+        width, dtype = self.text_model.width, self.text_model.dtype
+        self.project = Dense(width, (None, "embed"), dtype=dtype)
+        self.asked = Embed(1, width, dtype=dtype)  # what tells a prompt's words from patches
+
+    def __call__(self, image: Array, prompt: Array | None, ids: Array) -> Array:
+        """Logits [B, N, vocab_size] of the token after each of ids [B, N]; others as `encode`."""
+        return self.decode(ids, *self.encode(image, prompt))
+
+    def encode(self, image: Array, prompt: Array | None) -> tuple[Array, Array]:
+        """Features [B, M, D] and mask [B, M], those that exist.
+
+        Args:
+          image: [B, H, W, C] in [-1, 1].
+          prompt: int32 [B, L], padded with 0; None for none.
+        """
+        patches = self.vision_encoder(image).tokens
+        side = math.isqrt(patches.shape[1])
+        width, dtype = self.text_model.width, self.text_model.dtype
+        x = self.project(patches) + sincos_2d(side, side, width).astype(dtype)
+        mask = jnp.ones(x.shape[:2], bool)
+        if prompt is not None:
+            words = self.text_model.words(prompt) + self.asked(jnp.zeros_like(prompt))
+            x = jnp.concatenate([x, words], axis=1)
+            mask = jnp.concatenate([mask, prompt > 0], axis=1)
+        return self.text_model.encoder(x, mask), mask
+
+    def decode(
+        self,
+        ids: Array,
+        features: Array,
+        features_mask: Array | None = None,
+        mask: Array | None = None,
+        position: Array | None = None,
+    ) -> Array:
+        """See `T5.decode`."""
+        return self.text_model.decode(ids, features, features_mask, mask, position)
