@@ -5,9 +5,13 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vismem import __version__
 from vismem.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # Rooms are imported inside the commands: help and mistakes should not wait for jax.
 
@@ -53,11 +57,15 @@ def arguments() -> argparse.ArgumentParser:
     sub = command(
         train,
         "train what a config file describes; the same command again resumes",
-        usage="vismem train FILE[:ARGUMENT] [--config.KEY=VALUE ...] [--workdir FOLDER]",
+        usage="vismem train FILE[:ARGUMENT] [--config.KEY=VALUE ...] [--workdir FOLDER] "
+        "[--profile FIRST:LAST]",
     )
     sub.add_argument("file", metavar="FILE[:ARGUMENT]", help="e.g. experiments/quickstart.py")
     sub.add_argument(
         "--workdir", metavar="FOLDER", help="the run's folder; default runs/FILE[-ARGUMENT]"
+    )
+    sub.add_argument(
+        "--profile", metavar="FIRST:LAST", default="", help="trace these steps, into RUN/profile"
     )
     sub.epilog = "--config.KEY=VALUE sets a key of the config, e.g. --config.optimizer.lr=3e-4"
 
@@ -77,6 +85,17 @@ def arguments() -> argparse.ArgumentParser:
         action="store_true",
         help="show every step's estimate, and what each memory slot attended to",
     )
+
+    sub = command(caption, "say what pictures show, with a trained run")
+    sub.add_argument("folder", metavar="RUN", help="a run's folder, e.g. runs/captions")
+    sub.add_argument("pictures", metavar="PICTURE", nargs="+", help="files")
+    decoding(sub)
+
+    sub = command(ask, "ask a trained run about a picture")
+    sub.add_argument("folder", metavar="RUN", help="a run's folder, e.g. runs/questions")
+    sub.add_argument("picture", metavar="PICTURE", help="a file")
+    sub.add_argument("questions", metavar="QUESTION", nargs="+")
+    decoding(sub)
 
     sub = command(sweep, "train the runs of an experiment that are not done")
     sub.add_argument("file", metavar="FILE[:ARGUMENT]", help="a config file with sweep()")
@@ -106,7 +125,28 @@ def arguments() -> argparse.ArgumentParser:
     sub.add_argument("--to", choices=["hf"], required=True, help="hf: Hugging Face's")
     sub.add_argument("--part", choices=["text", "vision"], default="text", help="whose (text)")
     sub.add_argument("folder", metavar="FOLDER", type=Path, help="a new folder")
+
+    sub = command(index, "make an index of a folder's pictures, or add to it what is new")
+    sub.add_argument("folder", metavar="FOLDER", type=Path, help="of pictures")
+    sub.add_argument(
+        "--run", dest="towers", metavar="RUN", type=Path, required=True, help="with two towers"
+    )
+    sub.add_argument("--out", metavar="INDEX", type=Path, required=True, help="the index's folder")
+
+    sub = command(search, "show the pictures of an index that fit a text or a picture best")
+    sub.add_argument("folder", metavar="INDEX", type=Path, help="as vismem index made it")
+    sub.add_argument("query", metavar="QUERY", help="a text, or a picture's file")
+    sub.add_argument("--count", type=int, default=12, help="pictures shown (12)")
+    sub.add_argument("--out", type=Path, default=Path("search.png"), help="(search.png)")
     return parser
+
+
+def decoding(parser: argparse.ArgumentParser) -> None:
+    """The options for how texts are made."""
+    parser.add_argument("--beams", type=int, default=1, help="texts extended side by side (1)")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 for no chance (0)")
+    parser.add_argument("--top-p", type=float, default=1.0, help="share of a nucleus (1)")
+    parser.add_argument("--seed", type=int, default=0, help="of random texts (0)")
 
 
 def train(options: argparse.Namespace) -> None:
@@ -114,20 +154,23 @@ def train(options: argparse.Namespace) -> None:
     from vismem import config
     from vismem.reports import sweeps
 
-    processes = int(os.environ.get("JAX_NUM_PROCESSES", 1))
-    if processes > 1:  # each would train on its own, all in one folder
-        raise UserError(f"JAX_NUM_PROCESSES={processes}: training is on one process so far")
     settings = config.override(config.load(options.file), options.settings)
     folder = Path(options.workdir or sweeps.RUNS / sweeps.name(options.file))
     run = config.run_config(settings)
 
+    from vismem.parallel import hosts
     from vismem.reports import curves, table
     from vismem.training import loop
 
-    config.write(settings, folder)
-    summary = loop.train(run, folder)
-    curves.save(folder)
-    table.show(summary["metrics"], title=str(folder))
+    with hosts.joined():
+        hosts.on_first(config.write, settings, folder)
+        summary = loop.train(run, folder, options.profile)
+
+        def show() -> None:
+            curves.save(folder)
+            table.show(summary["metrics"], title=str(folder))
+
+        hosts.on_first(show)
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -136,18 +179,18 @@ def evaluate(options: argparse.Namespace) -> None:
 
     settings = config.run_config(config.read(options.folder))
 
+    from vismem.parallel import hosts
     from vismem.reports import table
     from vismem.training import run
 
-    table.show(run.evaluate(settings, Path(options.folder)), title=options.folder)
+    with hosts.joined():
+        metrics = run.evaluate(settings, Path(options.folder))
+        hosts.on_first(lambda: table.show(metrics, title=options.folder))
 
 
 def draw(options: argparse.Namespace) -> None:
     """Draws texts with a trained run, a picture each, with the texts under them."""
-    from PIL import Image
-
-    if options.out.suffix.lower() not in Image.registered_extensions():
-        raise UserError(f"--out {options.out}: not a kind of picture; end it in .png")
+    check_picture(options.out)
 
     import vismem
     from vismem.drawing import sheets
@@ -164,12 +207,53 @@ def draw(options: argparse.Namespace) -> None:
         sheet = sheets.strip(drawing, options.texts)
     else:
         sheet = sheets.grid(drawing.images, options.texts)
+    save(sheet, options.out)
+
+
+def check_picture(out: Path) -> None:
+    """Before the work that it is to hold is done."""
+    from PIL import Image
+
+    if out.suffix.lower() not in Image.registered_extensions():
+        raise UserError(f"--out {out}: not a kind of picture; end it in .png")
+
+
+def save(sheet: "Image.Image", out: Path) -> None:
+    """Writes a sheet and says where."""
     try:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(options.out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(out)
     except OSError as error:
-        raise UserError(f"--out {options.out}: cannot be written: {error.strerror}") from None
-    print(options.out)
+        raise UserError(f"--out {out}: cannot be written: {error.strerror}") from None
+    print(out)
+
+
+def caption(options: argparse.Namespace) -> None:
+    """Says what pictures show, a line each."""
+    print(*read(options, options.pictures), sep="\n")
+
+
+def ask(options: argparse.Namespace) -> None:
+    """Answers questions about a picture, a line each."""
+    print(*read(options, [options.picture] * len(options.questions), options.questions), sep="\n")
+
+
+def read(options: argparse.Namespace, files: list[str], prompts: list[str] | None = None):
+    """The texts that a run's reader has for pictures in files."""
+    from vismem.data import images
+
+    pictures = [images.read(*os.path.split(os.path.abspath(file))) for file in files]
+
+    from vismem.training import run
+
+    return run.reader(options.folder).read(
+        pictures,
+        prompts,
+        seed=options.seed,
+        beams=options.beams,
+        temperature=options.temperature,
+        top_p=options.top_p,
+    )
 
 
 def sweep(options: argparse.Namespace) -> int:
@@ -219,6 +303,28 @@ def export(options: argparse.Namespace) -> None:
 
     export(options.source, options.folder, options.part)
     print(options.folder)
+
+
+def index(options: argparse.Namespace) -> None:
+    """Embeds the pictures that INDEX does not have yet; the same command again goes on."""
+    import vismem
+    from vismem.evaluation.index import build
+
+    critic = vismem.critic(options.towers)
+    added, unread = build(options.folder, critic, options.towers, options.out)
+    print(f"{options.out}: {added} pictures added" + f", {unread} cannot be read" * bool(unread))
+
+
+def search(options: argparse.Namespace) -> None:
+    """Shows the pictures of an index that fit best, with their cosines, on a sheet."""
+    check_picture(options.out)
+
+    import vismem
+    from vismem.evaluation import index
+
+    found = index.Index(options.folder)
+    sheet = found.sheet(vismem.critic(found.run), options.query, options.count)
+    save(sheet, options.out)
 
 
 if __name__ == "__main__":

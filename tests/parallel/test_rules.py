@@ -9,7 +9,7 @@ class Mesh:
         self.shape = shape
 
 
-MESH = Mesh(data=2, fsdp=2, tensor=4)
+MESH = Mesh(slices=1, data=2, fsdp=2, tensor=4)
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,4 @@ def test_rules(axes, shape, expected):
 
 
 def test_mesh_axes_of_one_are_left_out():
-    assert spec(("embed", "mlp"), (8, 8), Mesh(data=8, fsdp=1, tensor=1)) == P(None, None)
+    assert spec(("embed", "mlp"), (8, 8), Mesh(slices=1, data=8, fsdp=1, tensor=1)) == P(None, None)

@@ -11,6 +11,7 @@ from vismem.errors import UserError
 from vismem.training import run
 from vismem.training.logging import RunLog, keep_lines
 from vismem.training.loop import total_steps, train
+from vismem.training.meter import Meter
 from vismem.training.signals import Signals
 
 
@@ -130,27 +131,11 @@ def test_lines_beyond_the_checkpoint_are_dropped(tmp_path):
 
 
 def test_figures_are_pictures_and_numbers_are_lines(tmp_path):
-    with RunLog(tmp_path, 0, 10, 0, 8, 1.0) as log:
+    with RunLog(tmp_path, 0, 10, 0, Meter(8, 1.0, 1.0, begun=0.0)) as log:
         numbers = log.evaluation(4, {"grid": Image.new("RGB", (4, 4)), "test/f1": 0.5})
     assert numbers == {"test/f1": 0.5}
     assert lines(tmp_path) == [{"step": 4, "test/f1": 0.5}]
     assert Image.open(tmp_path / "figures" / "grid_4.png").size == (4, 4)
-
-
-def test_speed_leaves_pauses_out(tmp_path, monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr("vismem.training.logging.time.perf_counter", lambda: clock[0])
-    with RunLog(tmp_path, 0, 3, 0, batch_size=8, peak_steps=2.0) as log:
-        for step in (1, 2, 3):
-            clock[0] += 100.0 if step == 1 else 4.0  # the first compiles
-            log.training(step, {"loss": 1.0}, every=1)
-            with log.paused():
-                clock[0] += 50.0
-    timings = list(map(json.loads, (tmp_path / "timings.jsonl").read_text().splitlines()))
-    assert "images_per_second" not in timings[0]
-    for line in timings[1:]:
-        assert line["images_per_second"] == pytest.approx(2.0)
-        assert line["peak_share"] == pytest.approx(0.125)
 
 
 # --- signals -------------------------------------------------------------------------------------

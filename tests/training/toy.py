@@ -106,10 +106,12 @@ def run_config(*settings):
 
 
 if __name__ == "__main__":
+    from vismem.parallel import hosts
     from vismem.training.loop import train
 
     sys.modules["toy"] = sys.modules["__main__"]
     try:
-        train(run_config(*sys.argv[2:]), Path(sys.argv[1]))
+        with hosts.joined():
+            train(run_config(*sys.argv[2:]), Path(sys.argv[1]))
     except UserError as error:
         sys.exit(f"toy: {error}")

@@ -21,7 +21,7 @@ class ValidationLoss:
       objective, tokenizer, mesh, data, seed: the run's.
       split: of the source.
       count: examples; no more than there are, rounded down to whole batches.
-      batch_size: examples at a time, over all hosts.
+      batch_size: examples at a time, over all devices.
     """
 
     def __init__(
@@ -44,11 +44,9 @@ class ValidationLoss:
             data,
             source,
             tokenizer,
-            batch_size // jax.process_count(),
+            batch_size,
             seed,
             train=False,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
         )
 
         def loss(params: Any, batch: Any, index: jax.Array) -> dict[str, jax.Array]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh
 
 from vismem.errors import UserError
@@ -19,11 +20,13 @@ class MeshConfig:
       data: copies of the parameters, each with a part of the batch.
       fsdp: parts the batch, and the parameters too.
       tensor: parts each layer's heads and hidden units.
+      slices: of TPUs, or hosts of GPUs, that a slower network joins: copies of the parameters too.
     """
 
     data: int = -1
     fsdp: int = 1
     tensor: int = 1
+    slices: int = 1
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -50,17 +53,19 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
             f"{written}: takes {fixed} devices, but there are {len(devices)}; "
             "mesh.data=-1 takes all that the others leave"
         )
-    return jax.make_mesh(
-        tuple(shape.values()),
-        tuple(shape),
-        axis_types=(AxisType.Auto,) * len(shape),
-        devices=devices,
-    )
+    slices, auto = shape.pop("slices"), (AxisType.Auto,)
+    devices = sorted(devices, key=lambda device: getattr(device, "slice_index", 0))
+    size = len(devices) // slices
+    grids = [  # each laid out as the network within a slice has it
+        jax.make_mesh(tuple(shape.values()), tuple(shape), auto * len(shape), devices=part).devices
+        for part in (devices[i : i + size] for i in range(0, len(devices), size))
+    ]
+    return Mesh(np.stack(grids), ("slices", *shape), axis_types=auto * (1 + len(shape)))
 
 
 def batch_shards(mesh: Mesh) -> int:
     """Parts that the batch is cut into."""
-    return mesh.shape["data"] * mesh.shape["fsdp"]
+    return mesh.shape["slices"] * mesh.shape["data"] * mesh.shape["fsdp"]
 
 
 def check_batch(batch_size: int, mesh: Mesh, accumulate: int = 1) -> None:
@@ -69,9 +74,9 @@ def check_batch(batch_size: int, mesh: Mesh, accumulate: int = 1) -> None:
     if batch_size % parts:
         near = sorted({max(1, batch_size // parts) * parts, -(-batch_size // parts) * parts})
         raise UserError(
-            f"batch_size={batch_size}: must be a multiple of {parts} (mesh.data "
-            f"{mesh.shape['data']} x mesh.fsdp {mesh.shape['fsdp']} x optimizer.accumulate "
-            f"{accumulate}); {_either(near)} would fit"
+            f"batch_size={batch_size}: must be a multiple of {parts} (mesh.slices "
+            f"{mesh.shape['slices']} x mesh.data {mesh.shape['data']} x mesh.fsdp "
+            f"{mesh.shape['fsdp']} x optimizer.accumulate {accumulate}); {_either(near)} would fit"
         )
 
 

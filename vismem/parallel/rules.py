@@ -9,7 +9,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 # Logical axis -> mesh axes. An axis that is not listed is replicated.
 RULES: dict[str, tuple[str, ...]] = {
-    "batch": ("data", "fsdp"),
+    "batch": ("slices", "data", "fsdp"),
     "embed": ("fsdp",),
     "mlp": ("tensor",),
     "heads": ("tensor",),

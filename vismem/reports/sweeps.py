@@ -171,12 +171,12 @@ def summary(run: Run) -> dict[str, Any]:
 
 
 def speed(folder: Path) -> dict[str, float]:
-    """Medians over a run's timings.jsonl: `images_per_second` and `peak_share`, if it has any."""
+    """Medians over a run's timings.jsonl: `images_per_second` and `mfu`, if it has any."""
     path = folder / "timings.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     found = {
         name: [line[name] for line in lines if name in line]
-        for name in ("images_per_second", "peak_share")
+        for name in ("images_per_second", "mfu")
     }
     return {name: statistics.median(values) for name, values in found.items() if values}
 

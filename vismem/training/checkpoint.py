@@ -3,7 +3,7 @@
 import logging
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from vismem.errors import UserError
+from vismem.parallel import hosts
 from vismem.training.state import State
 
 FOLDER = "checkpoints"
@@ -111,7 +112,8 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
-        if shutil.disk_usage(self.folder).free < sum(x.nbytes for x in jax.tree.leaves(state)):
+        free = hosts.on_first(lambda: shutil.disk_usage(self.folder).free)
+        if free < sum(x.nbytes for x in jax.tree.leaves(state)):
             raise self._full()  # before orbax's threads find out, each with a traceback
         try:
             self._manager.save(
@@ -185,8 +187,7 @@ class Checkpoints:
                 continue
             if bad and not self.read_only:
                 self._manager.close()
-                for path, _ in bad:
-                    path.rename(path.with_name(f"damaged-{path.name}"))
+                hosts.on_first(set_aside, [path for path, _ in bad])
                 self._manager = self._open()
             return found["state"], found["data"], found["about"]
         if bad:
@@ -200,6 +201,12 @@ class Checkpoints:
 def best_of(metrics: Mapping[str, float]) -> float:
     """What checkpoints are ranked by."""
     return metrics["best"]
+
+
+def set_aside(paths: Iterable[Path]) -> None:
+    """Renames checkpoints that cannot be read."""
+    for path in paths:
+        path.rename(path.with_name(f"damaged-{path.name}"))
 
 
 def damaged(path: Path, error: Exception) -> str:

@@ -16,6 +16,7 @@ from vismem.config import RunConfig, plain
 from vismem.data.tokenizers import Tokenizer
 from vismem.errors import UserError
 from vismem.models.text import vectors
+from vismem.parallel import hosts
 from vismem.pretrained import encoders
 from vismem.training.logging import write_whole
 from vismem.training.names import Flat, names
@@ -45,13 +46,18 @@ def resolve(config: RunConfig, tokenizer: Tokenizer, folder: Path) -> RunConfig:
         source, saved = pretrained_folder(config, part), folder / file
         if source is None:
             continue
-        if not saved.exists():
-            write_whole(saved, json.dumps(encoders.describe(source, part), indent=2) + "\n")
+        hosts.on_first(_keep, saved, source, part)
         found = plain(encoders.options(json.loads(saved.read_text()), part))
         if part == "text":
             found["offset"] = getattr(tokenizer, "offset", 0)
         config = dataclasses.replace(config, **{part: {**getattr(config, part), **found}})
     return config
+
+
+def _keep(file: Path, source: str, part: str) -> None:
+    """Writes an encoder's config into the run's folder, once."""
+    if not file.exists():
+        write_whole(file, json.dumps(encoders.describe(source, part), indent=2) + "\n")
 
 
 def parameters(config: RunConfig, tokenizer: Tokenizer, layout: Layout, mesh: Mesh) -> Flat:

@@ -73,9 +73,9 @@ def _inner(params: dict[str, Any]) -> Iterator[Jaxpr]:
                 yield item
 
 
-def matmul_peak(size: int = 2048, tries: int = 4) -> float:
-    """FLOP/s of one device in a float32 matrix product: the best of a few, well under a second."""
-    x = jnp.ones((size, size))
+def matmul_peak(size: int, dtype: str, tries: int = 4) -> float:
+    """FLOP/s of one device in a product of matrices [size, size]: the best of a few."""
+    x = jnp.ones((size, size), dtype)
     product = jax.jit(jnp.matmul)
     product(x, x).block_until_ready()
     best = math.inf
@@ -87,5 +87,7 @@ def matmul_peak(size: int = 2048, tries: int = 4) -> float:
 
 
 def machine_peak(mesh: Mesh) -> float:
-    """FLOP/s of all devices of a mesh; CPU devices share one machine's."""
-    return matmul_peak() * (1 if jax.default_backend() == "cpu" else mesh.size)
+    """FLOP/s of all devices of a mesh in bfloat16; of CPUs, which share one machine, in float32."""
+    if jax.default_backend() == "cpu":
+        return matmul_peak(2048, "float32")
+    return mesh.size * matmul_peak(8192, "bfloat16")

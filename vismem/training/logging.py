@@ -16,9 +16,9 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
 from vismem.errors import UserError
+from vismem.training.meter import Meter
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
-SPEED_OVER = 2.0  # seconds that a speed is measured over
 
 
 class RunLog:
@@ -31,21 +31,14 @@ class RunLog:
       folder: of the run.
       step: it begins at. steps: it ends at.
       lines: of metrics.jsonl to keep; those after them, of a run that was cut off, are dropped.
-      batch_size: images a step.
-      peak_steps: steps a second at which the model's products would take all of the machine's peak.
+      meter: measures the speed.
     """
 
-    def __init__(
-        self, folder: Path, step: int, steps: int, lines: int, batch_size: int, peak_steps: float
-    ):
-        self.folder, self.steps = folder, steps
-        self.batch_size, self.peak_steps = batch_size, peak_steps
+    def __init__(self, folder: Path, step: int, steps: int, lines: int, meter: Meter):
+        self.folder, self.steps, self.meter = folder, steps, meter
         self.path = folder / "metrics.jsonl"
         self.lines = keep_lines(self.path, lines)
         self._opened = self._printed = time.perf_counter()
-        # Since when speed is measured, and from which step; the first is mostly compilation.
-        self._mark: tuple[float, int] | None = None
-        self._speed: dict[str, float] = {}
         self.console = Console(highlight=False)
         self._progress = Progress(
             TextColumn("step"),
@@ -74,32 +67,22 @@ class RunLog:
 
     def training(self, step: int, metrics: Mapping[str, float], every: int) -> None:
         """Shows a training step, and writes down one in `every`, the first and the last."""
-        now, write = time.perf_counter(), step % every == 0 or step in (1, self.steps)
-        if self._mark is None:
-            self._mark = (now, step)
-        elif now - self._mark[0] > SPEED_OVER or step == self.steps:
-            rate = (step - self._mark[1]) / (now - self._mark[0])
-            self._mark = (now, step)
-            self._speed = {
-                "images_per_second": rate * self.batch_size,
-                "peak_share": rate / self.peak_steps,
-            }
+        now, speed = time.perf_counter(), self.meter.speed
         shown = f"loss {metrics['loss']:.4g}"
-        if self._speed:
-            images, share = self._speed.values()
-            shown += f"  {images:,.0f} images/s  {share:.0%} of matmul peak"
+        if speed:
+            shown += f"  {speed['images_per_second']:,.0f} images/s"
+            shown += f"  {speed['mfu']:.0%} of matmul peak"
         self._progress.update(self._task, completed=step, state=shown)
-        if write:
+        if step % every == 0 or step in (1, self.steps):
             self._write(step, metrics)
-            line = {"step": step, "seconds": now - self._opened, **self._speed}
-            append(self._timings, line)
-            self._events.add(step, {f"speed/{name}": x for name, x in self._speed.items()})
+            append(self._timings, {"step": step, "seconds": now - self._opened, **speed})
+            self._events.add(step, {f"speed/{name}": x for name, x in speed.items()})
         if not self.console.is_terminal and (
             now - self._printed > PLAIN_EVERY or step == self.steps
         ):
             self._printed = now
-            if self._speed:
-                left = (self.steps - step) * self.batch_size / self._speed["images_per_second"]
+            if speed:
+                left = (self.steps - step) * self.meter.batch_size / speed["images_per_second"]
                 shown += f"  {left // 60:.0f}:{left % 60:02.0f} left"
             self.console.print(f"step {step}/{self.steps}  {shown}")
 
@@ -116,19 +99,25 @@ class RunLog:
             self.console.print(f"step {step}/{self.steps}  {found}")
         return numbers
 
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """What happens inside does not count as training in images a second."""
-        start = time.perf_counter()
-        yield
-        if self._mark is not None:
-            marked, step = self._mark
-            self._mark = (marked + time.perf_counter() - start, step)
-
     def _write(self, step: int, values: Mapping[str, float]) -> None:
         append(self._metrics, {"step": step, **values})
         self.lines += 1
         self._events.add(step, values)
+
+
+class Silence:
+    """The log of all hosts but the first, which writes and shows for all."""
+
+    lines, console = 0, Console(quiet=True)
+
+    def __enter__(self) -> "Silence":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def training(self, step: int, metrics: Mapping[str, float], every: int) -> None:
+        pass
 
 
 class Events:

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import dataclasses
 import math
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -13,29 +14,39 @@ import jax
 from vismem.config import RunConfig
 from vismem.data import pipeline, source
 from vismem.errors import UserError
+from vismem.evaluation.base import Evaluator
 from vismem.parallel import hosts
 from vismem.parallel.mesh import check_batch, make_mesh
 from vismem.training import encoders, run, text_cache
 from vismem.training.checkpoint import Checkpoints
 from vismem.training.flops import machine_peak, train_flops
-from vismem.training.logging import RunLog
+from vismem.training.logging import RunLog, Silence
+from vismem.training.meter import Meter
+from vismem.training.profile import Profile
 from vismem.training.signals import EXIT_CODES, Signals
-from vismem.training.state import Layout
+from vismem.training.state import Layout, State
 from vismem.training.step import compiled, make_train_step
 
 
-def train(config: RunConfig, folder: Path) -> dict[str, Any]:
+def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
     """Trains a run in its folder, from its newest checkpoint if it has one.
+
+    Every host of a run does this, each with its share of the batches; only the first writes.
+
+    Args:
+      profile: "FIRST:LAST", the steps to trace (profile.py).
 
     Returns:
       What summary.json holds; its `metrics` are the numbers of all evaluators after the last step.
 
     Raises:
       UserError: a mistake in the config, a loss that is not finite, a full disk.
-      SystemExit: SIGTERM (code 42: run me again) or SIGINT (130) came, and the state was saved.
+      SystemExit: SIGTERM (code 42: run me again) or SIGINT (130) came to any host, and the state
+        was saved.
     """
     begun = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
+    trace = Profile(folder, profile)
 
     # --- data and model ---------------------------------------------------------------------------
 
@@ -46,19 +57,20 @@ def train(config: RunConfig, folder: Path) -> dict[str, Any]:
     tokenizer = run.make_tokenizer(config, folder, examples)
     config = encoders.resolve(config, tokenizer, folder)
     objective = run.make_objective(config, tokenizer, mesh)
-    evaluators = run.make_evaluators(config, objective, tokenizer, mesh, folder)
+    evaluators = run.make_evaluators(config, tokenizer, mesh.local_mesh, folder)
+    part, parts = hosts.share(mesh)
     batches = pipeline.batches(
         config.data,
         examples,
         tokenizer,
-        hosts.share(config.batch_size),
+        config.batch_size // parts,
         config.seed,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        process_index=part,
+        process_count=parts,
     )
     beginning = batches.get_state()
     first = next(batches)
-    shapes = hosts.global_shapes(first)
+    shapes = hosts.global_shapes(first, config.batch_size)
 
     # --- state: initial, or the newest checkpoint's -----------------------------------------------
 
@@ -83,31 +95,47 @@ def train(config: RunConfig, folder: Path) -> dict[str, Any]:
         mesh,
     )
     with_text = text_cache.make(config, objective, layout.optimizer, state)
-    flops = train_flops(objective, layout.shapes["ema"], hosts.global_shapes(with_text(first)))
-    peak_steps = machine_peak(mesh) / max(flops, 1)
+    given = hosts.global_shapes(with_text(first), config.batch_size)
+    flops = train_flops(objective, layout.shapes["ema"], given)
 
     # --- the loop ---------------------------------------------------------------------------------
 
-    log = RunLog(folder, step, steps, about["lines"], config.batch_size, peak_steps)
+    meter = Meter(config.batch_size, flops, machine_peak(mesh), begun)
+    first_host = jax.process_index() == 0
+    log = RunLog(folder, step, steps, about["lines"], meter) if first_host else Silence()
     before = about["seconds"]
+    signals = Signals()
     late = collections.deque()  # steps whose metrics are still on the device
 
     def settle(keep: int = 0) -> None:
         while len(late) > keep:
-            log.training(*fetch(*late.popleft(), checkpoints), every=config.log_every)
+            done, metrics, signalled = late.popleft()
+            with meter.during("device"):
+                values = fetch(done, metrics, checkpoints)
+            trace.after(done)
+            meter.arrived(done, last=done == steps)
+            log.training(done, values, every=config.log_every)
+            signals.agreed |= int(signalled) > 0
 
-    with contextlib.closing(batches), checkpoints, log, Signals() as signals:
+    def evaluate(evaluator: Evaluator, state: State) -> dict[str, float] | None:
+        results = signals.run(evaluator.run, state)
+        return None if results is None else log.evaluation(step, results)
+
+    with contextlib.closing(batches), checkpoints, log, trace, signals:
         while True:
             # Evaluated before saved, so that a checkpoint knows whether it is the best.
             for label, (every, evaluator) in evaluators.items():
                 if label not in measured and (step >= steps or is_due(every, step)):
                     settle()
-                    with log.paused():
-                        results = signals.run(evaluator.run, state)
-                        if results is not None:
-                            measured[label] = log.evaluation(step, results)
+                    with meter.during("pause"):
+                        here = {**state, "ema": hosts.local(state["ema"])}
+                        found = hosts.on_first(evaluate, evaluator, here)
+                    if found is None:
+                        signals.agreed = True
+                    else:
+                        measured[label] = found
             numbers = {name: x for found in measured.values() for name, x in found.items()}
-            stop = signals.received is not None or step >= steps
+            stop = signals.agreed or step >= steps
             best = numbers.get(config.checkpoint.best)
             if step and (stop or best is not None or is_due(config.checkpoint.every, step)):
                 settle()  # what is saved is known to be finite, and the log complete up to here
@@ -121,29 +149,35 @@ def train(config: RunConfig, folder: Path) -> dict[str, Any]:
                     "tokenizer": run.TOKENIZER,
                     "config": dataclasses.asdict(config),
                 }
-                with log.paused():
+                with meter.during("pause"):
                     checkpoints.save(step, state, batches.get_state(), about, best)
             if stop:
                 break
-            state, metrics = train_step(state, hosts.put(with_text(next(batches)), mesh))
+            with meter.during("data"):
+                batch = with_text(next(batches))
             step, measured = step + 1, {}
+            trace.before(step)
+            state, metrics = train_step(state, hosts.put(batch, mesh))
             if config.data.on_error == "skip":
-                metrics["skipped"] = batches.skipped
-            late.append((step, metrics))
+                metrics["skipped"] = hosts.total(batches.skipped, mesh)
+            late.append((step, metrics, hosts.total(signals.received is not None, mesh)))
             # Metrics are fetched a step late: the device never waits for the log.
             settle(keep=1)
         checkpoints.wait()
 
-    if signals.received and (step < steps or len(measured) < len(evaluators)):
+    if step < steps or len(measured) < len(evaluators):
         log.console.print(f"step {step}: saved; the same command again goes on from here")
-        raise SystemExit(EXIT_CODES[signals.received])
-    return run.write_summary(
+        raise SystemExit(EXIT_CODES[signals.received or signal.SIGTERM])
+    return hosts.on_first(
+        run.write_summary,
         folder,
-        seconds=about["seconds"],
-        images=step * config.batch_size,
-        steps=step,
-        parameters=layout.parameters(),
-        metrics=numbers,
+        {
+            "seconds": about["seconds"],
+            "images": step * config.batch_size,
+            "steps": step,
+            "parameters": layout.parameters(),
+            "metrics": numbers,
+        },
     )
 
 
@@ -160,9 +194,7 @@ def total_steps(config: RunConfig, examples: int) -> int:
     return max(1, math.ceil(seen / config.batch_size))
 
 
-def fetch(
-    step: int, metrics: dict[str, jax.Array], checkpoints: Checkpoints
-) -> tuple[int, dict[str, float]]:
+def fetch(step: int, metrics: dict[str, jax.Array], checkpoints: Checkpoints) -> dict[str, float]:
     """The metrics of a step as numbers; a loss or gradient that is not finite ends the run."""
     values = {name: float(x) for name, x in jax.device_get(metrics).items()}
     for name, value in values.items():
@@ -174,4 +206,4 @@ def fetch(
                 f"step {step}: {name} is {value}; last good checkpoint: {last}; train anew with a "
                 "lower optimizer.lr or optimizer.clip"
             )
-    return step, values
+    return values

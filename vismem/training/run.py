@@ -22,8 +22,11 @@ from vismem.drawing.artist import Artist
 from vismem.errors import UserError
 from vismem.evaluation import EVALUATORS
 from vismem.evaluation.base import Evaluator
+from vismem.evaluation.critic import Critic
+from vismem.evaluation.reader import Reader
 from vismem.objectives import OBJECTIVES
 from vismem.objectives.base import Objective
+from vismem.parallel import hosts
 from vismem.parallel.mesh import make_mesh
 from vismem.pretrained.checkpoint import find
 from vismem.training import encoders
@@ -40,8 +43,12 @@ def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer
 
     A pretrained text encoder brings its own: of `data.tokenizer` only the length counts.
     """
-    saved, choice = folder / TOKENIZER, config.data.tokenizer
-    if not saved.exists():
+    saved = folder / TOKENIZER
+
+    def make() -> None:
+        if saved.exists():
+            return
+        choice = config.data.tokenizer
         if pretrained := encoders.pretrained_folder(config, "text"):
             brought = {"name": "pretrained", "folder": str(find(pretrained))}
             choice = brought | {k: v for k, v in choice.items() if k == "length"}
@@ -49,6 +56,8 @@ def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer
         shutil.rmtree(partial, ignore_errors=True)
         tokenizers.make(choice, source).save(partial)
         partial.rename(saved)
+
+    hosts.on_first(make)
     return tokenizers.load(saved)
 
 
@@ -75,9 +84,14 @@ def make_objective(config: RunConfig, tokenizer: Tokenizer, mesh: Mesh | None = 
 
 
 def make_evaluators(
-    config: RunConfig, objective: Objective, tokenizer: Tokenizer, mesh: Mesh, folder: Path
+    config: RunConfig, tokenizer: Tokenizer, mesh: Mesh, folder: Path
 ) -> dict[str, tuple[int, Evaluator]]:
-    """Label -> steps between two evaluations (0: only at the end), and the evaluator."""
+    """Label -> steps between two evaluations (0: only at the end), and the evaluator.
+
+    Args:
+      mesh: of the host that evaluates, which does so alone.
+    """
+    objective = make_objective(config, tokenizer, mesh)
     artist = Artist(objective, tokenizer, config.drawing)  # shared: it compiles what it draws with
     evaluators = {}
     for label, choice in config.evaluators.items():
@@ -123,12 +137,17 @@ def restore(config: RunConfig, folder: Path) -> tuple[Objective, Tokenizer, Mesh
 
 def evaluate(config: RunConfig, folder: Path) -> dict[str, float]:
     """All numbers of all evaluators on the newest checkpoint: the table that training ends with."""
-    objective, tokenizer, mesh, state = restore(config, folder)
-    numbers: dict[str, Any] = {}
-    for _, evaluator in make_evaluators(config, objective, tokenizer, mesh, folder).values():
-        results = evaluator.run(state)
-        numbers |= {n: float(v) for n, v in results.items() if isinstance(v, (int, float))}
-    return numbers
+    _, tokenizer, mesh, state = restore(config, folder)
+    evaluators = make_evaluators(config, tokenizer, mesh.local_mesh, folder)
+    here = {**state, "ema": hosts.local(state["ema"])}
+
+    def numbers() -> dict[str, float]:
+        found: dict[str, Any] = {}
+        for _, evaluator in evaluators.values():
+            found |= evaluator.run(here)
+        return {name: float(x) for name, x in found.items() if isinstance(x, (int, float))}
+
+    return hosts.on_first(numbers)
 
 
 def load(folder: str | Path) -> Artist:
@@ -140,12 +159,26 @@ def load(folder: str | Path) -> Artist:
     return Artist(objective, tokenizer, config.drawing, state["ema"])
 
 
+def reader(folder: str | Path) -> Reader:
+    """The reader of a run: puts pictures into words with the average of its newest checkpoint."""
+    config = configs.run_config(configs.read(folder))
+    objective, tokenizer, _, state = restore(config, Path(folder))
+    return Reader(objective, tokenizer, state["ema"])
+
+
+def critic(folder: str | Path) -> Critic:
+    """The critic of a run with two towers, with the running average of its newest checkpoint."""
+    config = configs.run_config(configs.read(folder))
+    objective, tokenizer, _, state = restore(config, Path(folder))
+    return Critic(objective, tokenizer, state["ema"])
+
+
 def describe(batch: Mapping[str, Any]) -> dict[str, Any]:
     """Shapes and dtypes of a batch as JSON holds them, for `restore`."""
     return {name: (tuple(x.shape), str(x.dtype)) for name, x in batch.items()}
 
 
-def write_summary(folder: Path, **facts: Any) -> dict[str, Any]:
+def write_summary(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Writes summary.json: facts of a run that ended, and of the code that ran it."""
     package = Path(vismem.__file__).parent
     git = ("git", "-C", str(package), "rev-parse", "HEAD")

@@ -15,10 +15,17 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """While entered, the first signal is noted in `received`; a second SIGINT quits at once."""
+    """While entered, the first signal is noted; a second SIGINT quits at once.
+
+    Attributes:
+      received: the signal that came to this host.
+      agreed: whether all hosts know that one came to any of them. The loop sees to it, and to that
+        they learn it after the same step.
+    """
 
     def __init__(self):
         self.received: signal.Signals | None = None
+        self.agreed = False
         self._interruptible = False
 
     def __enter__(self) -> "Signals":
