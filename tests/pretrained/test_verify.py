@@ -1,12 +1,15 @@
 """`vismem verify FOLDER`: exit codes, masked positions, and what a folder must hold."""
 
 import json
+import shutil
+import socket
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.linen import unbox
+from huggingface_hub import HfApi
 
 from vismem import cli, pretrained
 from vismem.pretrained import checkpoint
@@ -77,3 +80,50 @@ def test_what_cannot_be_compared_is_one_line(model, capsys):
     (model[0] / "outputs.npz").unlink()
     assert cli.main(["verify", str(model[0])]) == 2
     assert "outputs.npz: missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "held"),
+    [
+        ({"input_ids": IDS[0]}, r"input_ids int64 [4], attention_mask int64 [2, 4]"),
+        ({"attention_mask": IDS[:, :2]}, "attention_mask int64 [2, 2]"),
+        ({"input_ids": IDS.astype(np.float32)}, "input_ids float32 [2, 4]"),
+        ({"input_ids": IDS.astype(str)}, "input_ids <U21 [2, 4]"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_one_line(model, capsys, tmp_path, change, held):
+    folder = shutil.copytree(model[0], tmp_path / "model")
+    np.savez(folder / "inputs.npz", **{"input_ids": IDS, "attention_mask": 1 * (IDS > 0)} | change)
+    np.savez(folder / "outputs.npz", last_hidden_state=model[1])
+    assert cli.main(["verify", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "inputs.npz: " in said
+    assert f"{held}" in said
+
+
+def test_pictures_that_do_not_fit_are_one_line(capsys, tmp_path):
+    settings = {"model_type": "vgg", "architectures": ["VGGModel"], "stages": [[4], [4]]}
+    module, shapes = checkpoint.build(settings)
+    params = jax.tree.map(lambda x: jnp.zeros(x.shape), unbox(shapes))
+    pretrained.export(tmp_path, settings, params)
+    np.savez(tmp_path / "outputs.npz", pooler_output=np.zeros((2, 4)))
+    for shape in ((2, 1, 8, 8), (2, 8, 8, 3), (3, 8, 8)):
+        np.savez(tmp_path / "inputs.npz", pixel_values=np.zeros(shape, np.float32))
+        assert cli.main(["verify", str(tmp_path)]) == 2
+        said = capsys.readouterr().err
+        assert f"inputs.npz: pixel_values float32 {list(shape)} is not what the model" in said
+        assert said.count("\n") == 1
+
+
+def test_a_folder_that_is_not_there_is_one_line_at_once(capsys, monkeypatch):
+    """Also where the network swallows what is sent."""
+    model_info = HfApi.model_info
+    monkeypatch.setattr(HfApi, "model_info", lambda *args, timeout: model_info(*args, timeout=0.2))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+        assert cli.main(["verify", "typo"]) == 2
+    said = capsys.readouterr().err
+    assert "typo: no such folder, and not to be had from the Hugging Face Hub" in said
+    assert said.count("\n") == 1

@@ -121,13 +121,14 @@ def find(folder: str | Path) -> Path:
         return Path(folder)
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", str(folder)):
         raise UserError(f"{folder}: no such folder")
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
 
     kinds = ["*.json", "*.safetensors", "*.txt", "*.model"]
     try:
         try:
             found = snapshot_download(folder, allow_patterns=kinds, local_files_only=True)
         except FileNotFoundError:  # not in the cache
+            HfApi().model_info(str(folder), timeout=5)  # the download itself would wait forever
             found = snapshot_download(folder, allow_patterns=kinds)
     except Exception as error:  # the client raises its own, its HTTP library's and the system's
         reason = str(error).strip().split("\n")[0]

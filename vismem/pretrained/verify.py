@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from flax.errors import FlaxError
 from rich.console import Console
 from rich.table import Table
 
@@ -27,9 +27,7 @@ def errors(folder: str | Path) -> dict[str, float]:
     module, params, config = load(folder)
     family = family_of(config, folder)
     shapes = {name: values.shape for name, values in expected.items()}
-    given = {
-        k: jnp.asarray(v.astype(np.int32) if v.dtype == np.int64 else v) for k, v in inputs.items()
-    }
+    given = {k: v.astype(np.int32) if v.dtype == np.int64 else v for k, v in inputs.items()}
     try:
         run = jax.jit(lambda params, inputs: family.run(module, params, inputs, shapes))
         outputs = jax.device_get(run(params, given))
@@ -37,6 +35,12 @@ def errors(folder: str | Path) -> dict[str, float]:
         raise UserError(
             f"{folder / 'inputs.npz'}: holds no {error}, which the model takes"
         ) from None
+    except (UserError, FlaxError, LookupError, TypeError, ValueError) as error:
+        held = ", ".join(f"{name} {v.dtype} {list(v.shape)}" for name, v in inputs.items())
+        reason = " ".join(str(error).split(" (https")[0].split())
+        raise UserError(
+            f"{folder / 'inputs.npz'}: {held} is not what the model takes ({reason})"
+        ) from error
     found = {}
     for name, values in expected.items():
         if name not in outputs:
