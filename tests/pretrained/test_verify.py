@@ -104,7 +104,7 @@ def test_inputs_that_do_not_fit_are_one_line(model, capsys, tmp_path, change, he
 
 def test_pictures_that_do_not_fit_are_one_line(capsys, tmp_path):
     settings = {"model_type": "vgg", "architectures": ["VGGModel"], "stages": [[4], [4]]}
-    module, shapes = checkpoint.build(settings)
+    _, shapes = checkpoint.build(settings)
     params = jax.tree.map(lambda x: jnp.zeros(x.shape), unbox(shapes))
     pretrained.export(tmp_path, settings, params)
     np.savez(tmp_path / "outputs.npz", pooler_output=np.zeros((2, 4)))
