@@ -24,7 +24,7 @@ class Gaussian:
     X_t; the flow maps noise to picture as X_1 = spread * X_0.
     """
 
-    spread = 0.3
+    spread, chained = 0.3, True
     velocity, advance, log_snr = Flow.velocity, Flow.advance, Flow.log_snr
     renoise = Flow.renoise
 
@@ -120,6 +120,23 @@ def test_guidance_combines_branches():
     np.testing.assert_allclose(both.combine(estimates, jnp.array(0.5)), inside, atol=1e-6)
     np.testing.assert_allclose(both.combine(estimates, jnp.array(0.9)), outside, atol=1e-6)
     assert Branches(Guidance(scale=1.0)).count == 1
+
+
+def test_steps_of_a_model_without_chains_all_begin_as_the_turn_did():
+    """Whether a step gets the estimate of the step before."""
+
+    class Sum(Gaussian):
+        def step(self, params, carry, canvas, time, text):
+            return carry.replace(estimate=carry.estimate + 0.1), jnp.zeros((len(canvas), 0, 1))
+
+    def last_estimate(chained):
+        flow, tokens = Sum(), jnp.zeros((1, 1), jnp.int32)
+        flow.chained = chained
+        trace = draw(flow, {}, tokens, jax.random.key(0), Euler(5), Guidance(1.0), trace=True)[1]
+        return float(trace.estimates[-1].squeeze())
+
+    assert last_estimate(True) == pytest.approx(0.5)
+    assert last_estimate(False) == pytest.approx(0.1)
 
 
 def test_branch_without_text_sees_none_and_branch_without_memory_forgets():

@@ -85,7 +85,8 @@ def draw(
         canvas, carry, memo = state
         time = times[index]
         canvases = jnp.tile(canvas, (branches.count, 1, 1, 1))
-        carry = branches.forget(carry, empty)
+        # Memory that was not trained to go from step to step begins each with what the turn began.
+        carry = branches.forget(carry if objective.chained else everywhere, empty)
         carry, attention = objective.step(
             params, carry, canvases, jnp.full(len(canvases), time), context
         )

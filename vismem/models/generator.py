@@ -133,6 +133,7 @@ class Generator(nn.Module):
         outputs = p.patch * p.patch * self.channels
         self.paint = Painter(p.width, p.layers, p.heads, outputs, dtype=dtype)
         self.before = PatchStem(p.patch, p.width, dtype=dtype)
+        self.kept = PatchStem(p.patch, p.width, dtype=dtype)
         if self.memory.enabled:
             self.seen = PatchStem(p.patch, p.width, dtype=dtype)
             self.f = Memory(self.memory.slots, p.width, p.heads, self.memory.update, dtype=dtype)
@@ -145,12 +146,18 @@ class Generator(nn.Module):
 
         Args:
           tokens: ids, int32 [B, L].
-          before: the picture that the turn begins with, [B, H, W, C]; None for none, ever.
+          before: the picture that the turn begins with, [B, H, W, C], or [B, H, W, C + 1] with 1
+            beside the pixels that must stay as they are and 0 beside others; None for none, ever.
           features: of the text encoder [B, L, E], which is spared then.
         """
         read = self.text_encoder(tokens) if features is None else (features, tokens > 0)
         tokens, mask, vector = self.fuse.prepare(*read)
-        patches = None if before is None else self.before(before)
+        patches = None
+        if before is not None:
+            picture, kept = jnp.split(before, [self.channels], axis=-1)
+            patches = self.before(picture)
+            if kept.shape[-1]:
+                patches = patches + self.kept(kept)
         return Context(tokens, mask, vector, self.paint.read_text(tokens), patches)
 
     def begin(self, batch: int) -> Carry:

@@ -14,8 +14,8 @@ class Objective(Protocol):
     """What makes a run a flow, a GAN, a masked-token, a contrastive or a captioning run.
 
     Attributes:
-      players: who is trained, in the order of their updates; parameters are a dict with one entry a
-        player, and each player's loss moves its own entry only.
+      players: who is trained, in the order of their updates, a name for each update; parameters are
+        a dict with one entry a player, and each player's loss moves its own entry only.
     """
 
     players: tuple[str, ...]
@@ -30,13 +30,27 @@ class Objective(Protocol):
 
 
 class Drawer(Objective, Protocol):
-    """An objective that draws: the scan over drawing steps needs these of it."""
+    """An objective that draws: the scan over drawing steps needs these of it.
+
+    Attributes:
+      chained: whether what a step leaves goes to the next step of its turn, or to the next turn
+        only.
+    """
+
+    chained: bool
 
     def apply(self, params: Params, *args: Any, method: str) -> Any:
-        """The model's `encode(tokens)` or `begin(batch)`, what is done before the first step."""
+        """The model's `begin(batch)`, or `remember(carry, picture, context)`: what is done before
+        the first turn and after each."""
+
+    def encode(self, params: Params, tokens: jax.Array, before: jax.Array) -> Any:
+        """C of a turn, from its text int32 [B, L] and the picture that it begins with."""
+
+    def converses(self, params: Params) -> bool:
+        """Whether the parameters have learned from conversations: whether there are later turns."""
 
     def step(
-        self, params: Params, carry: Any, canvas: jax.Array, time: jax.Array, text: Any
+        self, params: Params, carry: Any, canvas: jax.Array, time: jax.Array, context: Any
     ) -> tuple[Any, jax.Array]:
         """One step: the carry with M_t and Y_{t+1}, and what the slots attended to."""
 

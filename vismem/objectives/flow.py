@@ -111,7 +111,10 @@ class Flow:
 
         def once(generator: Generator, tokens: jax.Array) -> jax.Array:
             carry = generator.begin(1)
-            before = carry.estimate if is_conversation(batch) else None
+            before = None
+            if is_conversation(batch):
+                channels = carry.estimate.shape[-1] + ("kept" in batch)
+                before = jnp.zeros((*carry.estimate.shape[:-1], channels))
             context = generator.encode(tokens, before)
             return generator.step(carry, carry.estimate, jnp.zeros(1), context)[1]
 
@@ -129,18 +132,45 @@ class Flow:
         before: jax.Array,
         features: jax.Array | None = None,
     ) -> Context:
-        """C of a turn that begins with the picture `before` [B, H, W, C]; a model that does not
-        converse does not look at it.
+        """C of a turn.
 
         Args:
-          tokens: int32 [B, L]. features: what the text encoder makes of them, if it is known.
+          tokens: int32 [B, L].
+          before: the picture that the turn begins with, [B, H, W, C] or [B, H, W, C + 1] as in
+            `Generator.encode`; a model that does not converse does not look at it.
+          features: what the text encoder makes of the tokens, if it is known.
         """
-        before = before if self.converses(params) else None
+        if not self.converses(params):
+            before = None
+        elif self.inpaints(params):  # nothing must stay unless it is said
+            missing = self.generator.channels + 1 - before.shape[-1]
+            before = jnp.pad(before, ((0, 0), (0, 0), (0, 0), (0, missing)))
         return self.apply(params, tokens, before, features, method="encode")
 
     def converses(self, params: Params) -> bool:
         """Whether these parameters have learned from conversations."""
         return "before" in params[PLAYER]
+
+    @property
+    def chained(self) -> bool:
+        """Whether memory and estimate have learned to go from step to step of a turn."""
+        return self.length > 1
+
+    def inpaints(self, params: Params) -> bool:
+        """Whether these parameters have learned that some pixels of a picture must stay."""
+        return "kept" in params[PLAYER]
+
+    def open(self, params: Params, picture: jax.Array, length: int) -> Carry:
+        """What a conversation begins with that is about a given picture: memory has seen it.
+
+        Args:
+          picture: [B, H, W, C] in [-1, 1].
+          length: L, tokens of a text.
+        """
+        fresh = self.apply(params, len(picture), method="begin")
+        nothing_said = jnp.zeros((len(picture), length), jnp.int32)
+        context = self.encode(params, nothing_said, fresh.estimate)
+        return self.apply(params, fresh, picture, context, method="remember")
 
     def step(
         self, params: Params, carry: Carry, canvas: jax.Array, time: jax.Array, context: Context
@@ -247,7 +277,8 @@ class Flow:
           params: {"generator": tree}.
           batch: `image` uint8 [B, H, W, C], `tokens` int32 [B, L] and, if they are known already,
             the encoder's `text_features` [B, L, E] of them. Of conversations, all with an axis of
-            turns [B, T, ...], and `mask` bool [B, T], the turns that there are.
+            turns [B, T, ...], and `mask` bool [B, T], the turns that there are; if need be `left`,
+            `kept` and `first` (data/__init__.py).
           key: all randomness of the loss.
           train: whether texts are dropped, and turns begin with the model's own estimates.
 
@@ -261,11 +292,13 @@ class Flow:
         def turn(carry: Carry, now: tuple[jax.Array, Batch]) -> tuple[Carry, jax.Array]:
             index, batch = now
             turn_key = jax.random.fold_in(key, index)
-            picture, tokens = batch["image"].astype(jnp.float32) / 127.5 - 1, batch["tokens"]
+            picture, tokens, before = scaled(batch["image"]), batch["tokens"], carry.estimate
+            if "kept" in batch:
+                before = jnp.concatenate([before, batch["kept"][..., None]], axis=-1)
             if train:
                 chance = jax.random.uniform(named_key(turn_key, "text"), (size, 1))
                 tokens = jnp.where(chance >= self.text_dropout, tokens, 0)
-            context = self.encode(params, tokens, carry.estimate, batch.get("text_features"))
+            context = self.encode(params, tokens, before, batch.get("text_features"))
             times = self.sample_times(named_key(turn_key, "times"), size)
             canvases = self.chain(picture, times, turn_key)
             keep = jax.random.uniform(named_key(turn_key, "carry"), times.shape) < self.carry
@@ -273,14 +306,20 @@ class Flow:
             weight = jnp.minimum(1 / jnp.square(jnp.maximum(1 - times, 1e-3)), self.loss_cap)
             if conversation:
                 own = jax.random.uniform(named_key(turn_key, "own"), (size,)) < self.own * train
-                left = jnp.where(column(own), jnp.clip(estimate, -1, 1), picture)
+                left = picture
+                if "left" in batch:  # what is to be put right next is shown as it is
+                    left = scaled(batch["left"])
+                    own &= (left == picture).all((1, 2, 3))
+                left = jnp.where(column(own), jnp.clip(estimate, -1, 1), left)
                 carry = self.apply(params, carry, left, context, method="remember")
             return carry, jnp.stack([(weight * errors).mean(0), errors[-1]])
 
         if self.remat:
             turn = jax.checkpoint(turn)
-        fresh = self.apply(params, size, method="begin")
-        _, found = jax.lax.scan(turn, fresh, (jnp.arange(count), said), unroll=count == 1)
+        first = self.apply(params, size, method="begin")
+        if "first" in batch:
+            first = self.open(params, scaled(batch["first"]), batch["tokens"].shape[-1])
+        _, found = jax.lax.scan(turn, first, (jnp.arange(count), said), unroll=count == 1)
         loss, mse = (found * said["mask"][:, None]).sum((0, 2)) / said["mask"].sum()
         return loss, {"mse": mse}
 
@@ -331,14 +370,19 @@ def is_conversation(batch: Batch) -> bool:
 
 
 def by_turn(batch: Batch) -> Batch:
-    """What is seen and said, turn by turn: `image`, `tokens`, `text_features` if there are any, and
-    `mask`, [T, B, ...]. A picture with a text is a turn."""
-    names = ("image", "tokens", "text_features", "mask")
+    """What is seen and said, turn by turn, [T, B, ...]: `image`, `tokens` and `mask`; and if there
+    are any `text_features`, `left` and `kept`. A picture with a text is a turn."""
+    names = ("image", "tokens", "text_features", "mask", "left", "kept")
     batch = {name: batch[name] for name in names if name in batch}
     if not is_conversation(batch):
         batch = {name: x[:, None] for name, x in batch.items()}
         batch["mask"] = jnp.ones(batch["image"].shape[:2], bool)
     return {name: jnp.swapaxes(x, 0, 1) for name, x in batch.items()}
+
+
+def scaled(pixels: jax.Array) -> jax.Array:
+    """uint8 0..255 -> float32 in [-1, 1]."""
+    return pixels.astype(jnp.float32) / 127.5 - 1
 
 
 def column(x: jax.Array) -> jax.Array:
