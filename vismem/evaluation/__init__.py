@@ -10,6 +10,7 @@ EVALUATORS = {
     "nearest": "vismem.evaluation.nearest:Nearest",
     "dialogues": "vismem.evaluation.dialogues:Dialogues",
     "probe": "vismem.evaluation.probe:Probe",
+    "reconstruction": "vismem.evaluation.reconstruction:Reconstruction",
     "retrieval": "vismem.evaluation.retrieval:Retrieval",
     "zeroshot": "vismem.evaluation.zeroshot:ZeroShot",
 }

@@ -1,6 +1,7 @@
 """Objectives: parameters and a batch to losses; and how to draw with what was learned."""
 
 OBJECTIVES = {
+    "autoencode": "vismem.objectives.autoencode:Autoencode",
     "caption": "vismem.objectives.caption:Caption",
     "contrastive": "vismem.objectives.contrastive:Contrastive",
     "flow": "vismem.objectives.flow:Flow",

@@ -1,0 +1,39 @@
+"""A grid of 8 x 8 tokens for every 32-px picture of the tiny world: what experiments/masked.py
+draws.
+
+    vismem train experiments/autoencoder.py
+
+What to expect is in experiments/RESULTS.md.
+"""
+
+from ml_collections import ConfigDict
+
+from vismem.errors import UserError
+
+
+def get_config(argument: str = "") -> ConfigDict:
+    """The config; there is no `argument`."""
+    if argument:
+        raise UserError(f"autoencoder.py:{argument}: takes no argument")
+    config = ConfigDict()
+    config.seed = 0
+    config.batch_size = 64
+    config.steps = 1_000
+    config.data = {
+        "source": {"name": "world", "preset": "tiny", "style": "fixed"},
+        "size": 32,
+        "tokenizer": {"name": "byte", "length": 8},  # nothing reads the texts
+    }
+    config.objective = {
+        "name": "autoencode",
+        "levels": (4, 4, 4, 4),
+        "patch": 4,
+        "widths": (48,),
+        "blocks": 1,
+    }
+    config.optimizer = {"name": "adamw", "lr": 3e-3, "warmup": 50}
+    config.ema = 0.99
+    config.log_every = 50
+    config.checkpoint = {"every": 500, "keep": 1, "best": ""}
+    config.evaluators = {"reconstruction": {"name": "reconstruction", "every": 500}}
+    return config

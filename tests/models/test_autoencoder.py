@@ -1,0 +1,56 @@
+"""Finite scalar quantisation, and the autoencoder around it."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vismem.errors import UserError
+from vismem.models.autoencoder import FSQ, Autoencoder
+
+LEVELS = (5, 3, 4, 2)
+
+
+def test_every_token_is_a_code_of_its_own_and_comes_back():
+    fsq = FSQ(LEVELS)
+    tokens = jnp.arange(fsq.vocab_size)
+    codes = fsq.codes(tokens)
+    assert len(np.unique(np.asarray(codes), axis=0)) == fsq.vocab_size == 120
+    assert codes.min() == -1
+    assert codes.max() == 1
+    np.testing.assert_array_equal(fsq.tokens(codes), tokens)
+
+
+def test_quantised_numbers_are_codes_and_what_they_are_nearest_to():
+    fsq = FSQ(LEVELS)
+    x = 2 * jax.random.normal(jax.random.key(0), (500, len(LEVELS)))
+    codes = fsq(x)
+    np.testing.assert_allclose(fsq.codes(fsq.tokens(codes)), codes, atol=1e-6)
+    half_steps = 1 / (np.array(LEVELS) - 1)
+    assert (jnp.abs(codes - jnp.tanh(x)) <= half_steps + 1e-6).all()
+
+
+def test_the_gradient_passes_as_if_nothing_had_been_rounded():
+    x = jnp.linspace(-2, 2, 4)[None]
+    rounded, smooth = (
+        jax.grad(lambda x: FSQ(LEVELS)(x).sum()),
+        jax.grad(lambda x: jnp.tanh(x).sum()),
+    )
+    np.testing.assert_allclose(rounded(x), smooth(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("patch", "widths"), [(4, (8,)), (2, (8, 16))])
+def test_a_code_stands_for_a_square_of_pixels(patch, widths):
+    model = Autoencoder(LEVELS, patch, widths, blocks=0)
+    picture = jax.random.uniform(jax.random.key(0), (2, 16, 16, 3), minval=-1)
+    params = nn.unbox(model.init(jax.random.key(1), picture))
+    restored, codes = model.apply(params, picture)
+    assert restored.shape == picture.shape
+    assert codes.shape == (2, 4, 4, 4)
+    np.testing.assert_array_equal(model.apply(params, codes, method="decode"), restored)
+
+
+def test_mistakes_in_the_levels_are_named():
+    with pytest.raises(UserError, match=r"objective\.levels=\(4, 1\)"):
+        FSQ((4, 1))

@@ -1,0 +1,72 @@
+"""Pictures to grids of codes and back, so that others may draw codes in place of pixels."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from vismem.errors import UserError
+from vismem.models.autoencoder import Autoencoder
+from vismem.objectives.base import Batch, Metrics, Params
+
+PLAYER = "autoencoder"
+
+
+class Autoencode:
+    """The objective `autoencode`.
+
+    Args:
+      image_size: height and width in pixels.
+      levels, patch, widths, blocks: see models.autoencoder.Autoencoder.
+      dtype: of the convolutions.
+    """
+
+    players = (PLAYER,)
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        levels: tuple[int, ...] = (4, 4, 4, 4),
+        patch: int = 4,
+        widths: tuple[int, ...] = (48,),
+        blocks: int = 1,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+    ):
+        if patch < 1 or not widths or min(widths) < 1:
+            raise UserError(f"objective.patch={patch}, objective.widths={widths}: must be above 0")
+        cell = patch * 2 ** (len(widths) - 1)
+        if image_size % cell:
+            raise UserError(
+                f"objective.patch={patch}, objective.widths={widths}: a code of {cell} x {cell} "
+                f"pixels does not divide data.size={image_size}"
+            )
+        self.autoencoder = Autoencoder(levels, patch, widths, blocks, dtype=jnp.dtype(dtype))
+        self.image_size = image_size
+
+    def init(self, key: jax.Array, batch: Batch) -> Params:
+        """Parameters {"autoencoder": tree}, boxed with logical axes."""
+        picture = jnp.zeros((1, self.image_size, self.image_size, 3))
+        return {PLAYER: self.autoencoder.init(key, picture)["params"]}
+
+    def reconstruct(self, params: Params, image: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """uint8 [B, H, W, 3] -> pictures float32 [B, H, W, 3], about [-1, 1], and the tokens of
+        their codes, int32 [B, h, w]."""
+        picture = image.astype(jnp.float32) / 127.5 - 1
+        restored, codes = self.autoencoder.apply({"params": params[PLAYER]}, picture)
+        return restored, self.autoencoder.fsq.tokens(codes)
+
+    def loss(
+        self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
+    ) -> tuple[jax.Array, Metrics]:
+        """The mean squared error of the pixels; the only metric is its `psnr` in decibels.
+
+        Args:
+          player: "autoencoder".
+          params: {"autoencoder": tree}.
+          batch: `image` uint8 [B, H, W, 3].
+        """
+        image = batch["image"]
+        restored, _ = self.reconstruct(params, image)
+        loss = jnp.square(restored - (image.astype(jnp.float32) / 127.5 - 1)).mean()
+        return loss, {"psnr": 10 * jnp.log10(4 / loss)}
