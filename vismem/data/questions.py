@@ -1,16 +1,17 @@
 """Questions about scenes of the embedded world, with their answers, made as they are asked for."""
 
+from random import Random
+
 from vismem import worlds
 from vismem.data import Example
 from vismem.errors import UserError
 from vismem.worlds.questions import Question
 
-# Sorts of questions, taken in turn: a scene that does not allow one is asked another.
 KINDS = ("exist", "count", "attribute", "compare", "relation")
 
 
 class QuestionSource:
-    """A question about each of a split's scenes, the next sort with every record.
+    """A question about each of a split's scenes, of a sort chosen by chance among those it allows.
 
     A record has `prompt`, the question, `text`, its answer, and `about`, its sort.
 
@@ -60,5 +61,6 @@ class QuestionSource:
     def _asked(self, index: int) -> tuple[worlds.Example, Question]:
         example = self._world.example(self._split, index, **self._options)
         asked = {question.about: question for question in example.questions()}
-        order = (KINDS[(index + i) % len(KINDS)] for i in range(len(KINDS)))
+        # Not among those asked: what few scenes allow is asked as often as can be.
+        order = Random(index).sample(KINDS, len(KINDS))
         return example, next(asked[kind] for kind in order if kind in asked)

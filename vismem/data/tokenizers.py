@@ -262,7 +262,9 @@ def make(choice: Mapping[str, Any], source: Source, most: int = 10_000) -> Token
       most: texts learned from at most, evenly spaced over the source.
     """
     text = getattr(source, "text", lambda index: source[index]["text"])
-    texts = (text(i) for i in range(0, len(source), -(-len(source) // most)))
+    step = -(-len(source) // most)
+    # A record's texts are a line each; they are encoded one by one.
+    texts = (line for i in range(0, len(source), step) for line in text(i).splitlines())
     return build(TOKENIZERS, choice, "data.tokenizer", texts=texts)
 
 

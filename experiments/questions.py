@@ -1,0 +1,35 @@
+"""The captioner of captions.py learns to answer questions about pictures of the tiny world.
+
+    vismem train experiments/questions.py
+    vismem ask runs/questions picture.png "how many red circles are there?"
+
+What to expect is in experiments/RESULTS.md.
+"""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from vismem import config
+from vismem.errors import UserError
+
+
+def get_config(argument: str = "") -> ConfigDict:
+    """The config; there is no argument."""
+    if argument:
+        raise UserError(f"questions.py:{argument}: there is no argument")
+    made = config.load(str(Path(__file__).with_name("captions.py")))
+    made.data.source = {"name": "questions", "preset": "tiny", "lang": "en"}
+    made.data.tokenizer.length = 16
+    made.objective.length = 2  # a word, and its end
+    made.evaluators = {
+        "loss": {"name": "loss", "every": 500, "count": 512},
+        "progress": {"name": "answers", "every": 500, "splits": ("val",), "count": 512},
+        "answers": {
+            "name": "answers",
+            "every": 0,
+            "splits": ("test", "compositional"),
+            "count": 2_000,
+        },
+    }
+    return made
