@@ -4,8 +4,8 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name):
-    if name == "load":  # on first use: it brings jax, which takes seconds to import
-        from vismem.training.run import load
+    if name in ("load", "critic", "reader"):  # on first use: jax takes seconds to import
+        from vismem.training import run
 
-        return load
+        return getattr(run, name)
     raise AttributeError(f"module 'vismem' has no attribute {name!r}")

@@ -43,11 +43,15 @@ class Critic:
 
     def images(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """Embeddings of unit length, float32 [N, E]."""
-        return self._batched(self.objective.embed_images, self._fitted(pictures))
+        return self._batched(
+            self.objective.embed_images, [self.fit(picture) for picture in pictures]
+        )
 
     def features(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """What the image encoder finds before the embedding, float32 [N, E']."""
-        return self._batched(self.objective.image_features, self._fitted(pictures))
+        return self._batched(
+            self.objective.image_features, [self.fit(picture) for picture in pictures]
+        )
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embeddings of unit length, float32 [N, E]."""
@@ -55,8 +59,9 @@ class Critic:
             raise UserError("critic: a text is empty; say what to look for")
         return self._batched(self.objective.embed_texts, [self.tokenizer.encode(t) for t in texts])
 
-    def _fitted(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return [fit(picture, self.objective.image_size) for picture in pictures]
+    def fit(self, picture: np.ndarray) -> np.ndarray:
+        """uint8 [H, W, 3] as the towers take it."""
+        return fit(picture, self.objective.image_size)
 
     def _batched(
         self, embed: Callable[[Params, np.ndarray], Any], items: Sequence[np.ndarray]

@@ -12,7 +12,7 @@ from vismem.models.layers import Array, Dense
 
 class TextEncoder(nn.Module):
     """A text encoder of models/text, which gives tokens and mask, with the mean over the tokens as
-    `pooled`: ids int32 [B, L] -> Features.
+    `pooled`, under the name by which pretrained ones are found: ids int32 [B, L] -> Features.
     """
 
     text_encoder: nn.Module
@@ -20,6 +20,17 @@ class TextEncoder(nn.Module):
     def __call__(self, tokens: Array, mask: Array | None = None) -> Features:
         features, mask = self.text_encoder(tokens)
         return Features(features, pool(features, mask), features[:, :0])
+
+
+class ImageEncoder(nn.Module):
+    """An encoder of models/vision, under the name by which pretrained ones are found: pictures
+    [B, H, W, 3] -> Features.
+    """
+
+    vision_encoder: nn.Module
+
+    def __call__(self, image: Array) -> Features:
+        return self.vision_encoder(image)
 
 
 class Projected(nn.Module):

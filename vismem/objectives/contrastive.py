@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from vismem import registry
 from vismem.errors import UserError
 from vismem.models import TEXT, VISION_ENCODERS
-from vismem.models.towers import Projected, TextEncoder, TwoTowers, unit
+from vismem.models.towers import ImageEncoder, Projected, TextEncoder, TwoTowers, unit
 from vismem.objectives.base import Batch, Metrics, Params
 from vismem.parallel import pairs
 from vismem.parallel.mesh import MeshConfig, make_mesh
@@ -64,11 +64,9 @@ class Contrastive:
         sized = {"size": image_size} if vision.get("name") == "vit" else {}
         image = registry.build(VISION_ENCODERS, {**sized, **vision}, "vision", **given)
         words = registry.build(TEXT, text, "text", vocab_size=vocab_size, **given)
-        # The names by which encoders that begin pretrained are found.
-        image, words = image.clone(name="vision_encoder"), words.clone(name="text_encoder")
         scale, bias = FIRST[loss]
         self.towers = TwoTowers(
-            Projected(image, width if head else 0, **given),
+            Projected(ImageEncoder(image), width if head else 0, **given),
             Projected(TextEncoder(words), width, **given),
             scale,
             bias,

@@ -1,0 +1,99 @@
+"""The contrastive losses against their definitions, and what near misses do to them."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from vismem.errors import UserError
+from vismem.objectives.contrastive import PLAYER, Contrastive
+
+TEXT = {"name": "transformer", "width": 8, "layers": 1, "heads": 2}
+VISION = {"name": "cnn", "widths": (4, 6)}
+KEY = jax.random.key(0)
+
+
+def make(**options):
+    return Contrastive(
+        **{"text": TEXT, "vision": VISION, "vocab_size": 11, "image_size": 8, "width": 5, **options}
+    )
+
+
+def batch_of(size=6, near_misses=0):
+    image = jax.random.randint(KEY, (size, 8, 8, 3), 0, 256).astype(jnp.uint8)
+    tokens = jax.random.randint(jax.random.key(1), (size, 1 + near_misses, 4), 1, 11)
+    batch = {"image": image, "tokens": tokens[:, 0]}
+    return batch | ({"near_miss_tokens": tokens[:, 1:]} if near_misses else {})
+
+
+def params_of(objective):
+    return nn.unbox(objective.init(KEY, batch_of()))
+
+
+def cosines(objective, params, batch):
+    images = objective.embed_images(params, batch["image"])
+    texts = [objective.embed_texts(params, batch["tokens"])]
+    for i in range(batch.get("near_miss_tokens", np.zeros((0, 0))).shape[1]):
+        texts.append(objective.embed_texts(params, batch["near_miss_tokens"][:, i]))
+    return images @ texts[0].T, [(images * t).sum(1) for t in texts[1:]]
+
+
+def test_softmax_is_the_mean_cross_entropy_both_ways():
+    objective, batch = make(), batch_of()
+    params = params_of(objective)
+    logits = jnp.exp(params[PLAYER]["logit_scale"]) * cosines(objective, params, batch)[0]
+    right = jnp.arange(len(logits))
+    both = [
+        optax.softmax_cross_entropy_with_integer_labels(z, right).mean() for z in (logits, logits.T)
+    ]
+    loss, _ = objective.loss(PLAYER, params, batch, KEY)
+    np.testing.assert_allclose(loss, sum(both) / 2, rtol=1e-5)
+
+
+def test_sigmoid_judges_every_pair():
+    objective, batch = make(loss="sigmoid"), batch_of()
+    params = params_of(objective)
+    assert float(params[PLAYER]["logit_bias"]) == -10
+    logits = 10 * cosines(objective, params, batch)[0] - 10
+    each = optax.sigmoid_binary_cross_entropy(logits, jnp.eye(len(logits)))
+    loss, _ = objective.loss(PLAYER, params, batch, KEY)
+    np.testing.assert_allclose(loss, each.sum() / len(logits), rtol=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_near_misses_are_more_wrong_texts_of_their_own_picture(loss):
+    objective, batch = make(loss=loss), batch_of(near_misses=2)
+    params = params_of(objective)
+    matching, missed = cosines(objective, params, batch)
+    logits = objective.logits(params, jnp.concatenate([matching, jnp.stack(missed, 1)], axis=1))
+    size = len(matching)
+    right = jnp.arange(size)
+    if loss == "softmax":
+        cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+        rows, columns = cross_entropy(logits, right), cross_entropy(logits[:, :size].T, right)
+        wanted = (rows + columns).mean() / 2
+    else:
+        each = optax.sigmoid_binary_cross_entropy(logits, jnp.eye(*logits.shape))
+        wanted = each.sum() / size
+    found, metrics = objective.loss(PLAYER, params, batch, KEY)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+    told = jnp.diag(matching) > jnp.stack(missed).max(0)
+    np.testing.assert_allclose(metrics["near_miss"], told.mean())
+
+
+def test_known_features_stand_for_their_pictures():
+    objective, batch = make(), batch_of()
+    params = params_of(objective)
+    features = objective.image_features(params, batch["image"])
+    known = {"image_features": features, "tokens": batch["tokens"]}
+    ways = [objective.loss(PLAYER, params, b, KEY)[0] for b in (batch, known)]
+    np.testing.assert_allclose(*ways, rtol=1e-6)
+
+
+def test_without_a_head_the_image_encoder_sets_the_width():
+    params = params_of(make(head=False, width=6))
+    assert set(params[PLAYER]["image"]) == {"encoder"}
+    with pytest.raises(UserError, match="the image encoder gives 6"):
+        make(head=False).init(KEY, batch_of())

@@ -1,0 +1,80 @@
+"""Sums over all pairs are those of the whole matrix of logits, which no device ever holds."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vismem.parallel import pairs
+from vismem.parallel.mesh import MeshConfig, make_mesh
+
+
+def rows_of(seed, *shape):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def mixed(logsumexp, softplus, weights):
+    """A number in which every row and column counts differently."""
+    rows, columns = logsumexp
+    return weights @ jnp.concatenate([rows, columns, softplus])
+
+
+def compare(mesh, batch=32):
+    x, y, weights = rows_of(0, batch, 5), rows_of(1, batch, 5), rows_of(2, 3 * batch)
+
+    def whole(x, y):
+        logits = x @ y.T
+        both = jax.nn.logsumexp(logits, 1), jax.nn.logsumexp(logits, 0)
+        return mixed(both, jax.nn.softplus(logits).sum(1), weights)
+
+    def ring(x, y):
+        return mixed(pairs.logsumexp(mesh, x, y), pairs.softplus(mesh, x, y), weights)
+
+    wanted, found = (jax.jit(jax.value_and_grad(f, (0, 1)))(x, y) for f in (whole, ring))
+    for a, b in zip(jax.tree.leaves(wanted), jax.tree.leaves(found)):
+        np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5 * float(jnp.abs(a).max()))
+
+
+def temporary_bytes(mesh, batch):
+    """Of a device, for a loss and its gradient."""
+    x = jax.ShapeDtypeStruct((batch, 8), jnp.float32)
+    loss = jax.grad(lambda x, y: sum(map(jnp.sum, pairs.logsumexp(mesh, x, y))), (0, 1))
+    return jax.jit(loss).lower(x, x).compile().memory_analysis().temp_size_in_bytes
+
+
+def test_one_device():
+    compare(make_mesh(MeshConfig(), jax.devices()[:1]))
+
+
+PROGRAM = """
+import json, sys, jax
+from vismem.parallel.mesh import MeshConfig, make_mesh
+import test_pairs
+for shape in ({}, {"fsdp": 4}, {"fsdp": 2, "tensor": 2}):
+    test_pairs.compare(make_mesh(MeshConfig(**shape)))
+few = make_mesh(MeshConfig(), jax.devices()[:2])
+used = [test_pairs.temporary_bytes(m, 512 * m.size) for m in (few, make_mesh(MeshConfig()))]
+print(json.dumps([jax.device_count(), *used]))
+"""
+
+
+@pytest.mark.slow
+def test_eight_devices_agree_and_memory_grows_with_the_local_batch_only():
+    environment = os.environ | {
+        "PJRT_NPROC": "16",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    devices, two, eight = json.loads(done.stdout)
+    assert devices == 8
+    assert two > 512 * 512 * 4  # a block of logits
+    assert eight < 1.1 * two

@@ -1,0 +1,172 @@
+"""An index of a folder's pictures, to be searched by a text or by a picture.
+
+In its folder lie `index.json`, which says of which pictures and by which towers it is, and shards
+of embeddings with the pictures' names. A shard appears whole or not at all, so that an index that
+was interrupted goes on where it stopped, and one that is complete takes in what is new.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from vismem.data.images import SUFFIXES, fit, read
+from vismem.drawing import sheets
+from vismem.errors import UserError
+from vismem.evaluation.critic import Critic
+from vismem.objectives.base import Params
+
+ABOUT = "index.json"
+SHARD = 1024  # Pictures in each.
+SIDE = 128  # Pixels of a picture on a sheet.
+log = logging.getLogger(__name__)
+
+
+class Index:
+    """An index as it lies in its folder.
+
+    Attributes:
+      root: the pictures' folder. run: of the towers. towers: their fingerprint.
+      pictures: names in `root` of the pictures that are still as they were.
+      embeddings: theirs, float32 [N, E], of unit length.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        try:
+            about = json.loads((self.folder / ABOUT).read_text())
+            self.root, self.run, self.towers = about["pictures"], about["run"], about["towers"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError(f"{folder}: not an index; `vismem index` makes one") from None
+        latest = {}  # of a picture that has changed the later embedding counts
+        self.shards = sorted(self.folder.glob("*.safetensors"))
+        for shard in self.shards:
+            try:
+                with safe_open(shard, "numpy") as file:
+                    pictures = json.loads(file.metadata()["pictures"])
+                    rows = file.get_tensor("embeddings")
+            except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+                raise UserError(
+                    f"{shard}: damaged ({error}); delete it and run `vismem index` again"
+                ) from None
+            latest |= {name: (stamp, row) for (name, stamp), row in zip(pictures, rows)}
+        there = {name: row for name, (now, row) in latest.items() if now == stamp(self.root, name)}
+        self.pictures = sorted(there)
+        self.embeddings = np.stack([there[n] for n in self.pictures]) if there else np.zeros((0, 1))
+
+    def search(self, query: np.ndarray, count: int) -> list[tuple[str, float]]:
+        """The `count` pictures nearest to an embedding [E], nearest first, with their cosines."""
+        if count < 1:
+            raise UserError(f"search: count={count}: must be at least 1")
+        if not self.pictures:
+            raise UserError(f"{self.folder}: holds no picture that is still in {self.root}")
+        scores = self.embeddings @ query
+        return [(self.pictures[i], float(scores[i])) for i in np.argsort(-scores)[:count]]
+
+    def sheet(self, critic: Critic, query: str, count: int) -> Image.Image:
+        """The pictures that fit best, with cosines and names under them.
+
+        Args:
+          critic: of the run that the index is by. query: a text, or a picture's file.
+        """
+        if fingerprint(critic.params) != self.towers:
+            raise UserError(f"{self.folder}: {self.run} has trained on since; make another index")
+        file = Path(query)
+        if file.suffix.lower() in SUFFIXES:
+            [embedding] = critic.images([read(str(file.parent), file.name)])
+        else:
+            [embedding] = critic.texts([query])
+        found = self.search(embedding, count)
+        images = np.stack([fit(read(self.root, name), SIDE) for name, _ in found])
+        return sheets.grid(images, [f"{cosine:.3f} {name}" for name, cosine in found], side=SIDE)
+
+
+def build(folder: Path, critic: Critic, run: Path, out: Path) -> tuple[int, int]:
+    """Makes an index, or adds to one what is new or has changed in the folder.
+
+    Args:
+      folder: of pictures, those in folders below included.
+      run: that the critic is of.
+
+    Returns:
+      How many pictures were added, and how many cannot be read.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    about = {
+        "pictures": str(folder.resolve()),
+        "run": str(run.resolve()),
+        "towers": fingerprint(critic.params),
+    }
+    try:
+        if not (out / ABOUT).exists():
+            out.mkdir(parents=True, exist_ok=True)
+            partial = out / f".{ABOUT}.partial"
+            partial.write_text(json.dumps(about, indent=2) + "\n")
+            partial.replace(out / ABOUT)
+        index = Index(out)
+        if index.towers != about["towers"] or index.root != about["pictures"]:
+            raise UserError(
+                f"{out}: is an index of {index.root} by {index.run} as it was; name another --out"
+            )
+        return _add(index, critic)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror}); make room") from None
+
+
+def _add(index: Index, critic: Critic) -> tuple[int, int]:
+    known, number = set(index.pictures), len(index.shards)
+    new = [name for name in _pictures(index.root) if name not in known]
+    unread = 0
+    for start in range(0, len(new), SHARD):
+        images, listed = [], []
+        for name in new[start : start + SHARD]:
+            try:
+                listed.append((name, stamp(index.root, name)))
+                images.append(critic.fit(read(index.root, name)))
+            except UserError as error:
+                listed.pop()
+                log.warning("%s", error)
+        unread += len(new[start : start + SHARD]) - len(listed)
+        if listed:
+            partial = index.folder / ".shard.partial"
+            metadata = {"pictures": json.dumps(listed)}
+            save_file({"embeddings": critic.images(images)}, partial, metadata)
+            partial.replace(index.folder / f"{number:06}.safetensors")
+            number += 1
+    return len(new) - unread, unread
+
+
+def _pictures(root: str) -> Iterator[str]:
+    """Names of the pictures in a folder and below, in a fixed order."""
+    for folder, below, files in os.walk(root):
+        below.sort()
+        for file in sorted(files):
+            if file.lower().endswith(SUFFIXES):
+                yield os.path.relpath(os.path.join(folder, file), root)
+
+
+def stamp(root: str, name: str) -> list[int] | None:
+    """Size and time of a file, by which a change is seen; None if it is gone."""
+    try:
+        found = os.stat(os.path.join(root, name))
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]
+
+
+def fingerprint(params: Params) -> str:
+    """A hash of parameters: embeddings of other ones do not go together."""
+    found = hashlib.sha256()
+    for path, x in jax.tree_util.tree_leaves_with_path(params):
+        found.update(jax.tree_util.keystr(path).encode())
+        found.update(np.ascontiguousarray(x).view(np.uint8))
+    return found.hexdigest()[:32]
