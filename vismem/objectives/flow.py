@@ -314,12 +314,15 @@ class Flow:
                 carry = self.apply(params, carry, left, context, method="remember")
             return carry, jnp.stack([(weight * errors).mean(0), errors[-1]])
 
+        # Without remat turns and steps are laid out one after the other: the stacks in which a scan
+        # keeps what the backward pass needs cost more than they save.
         if self.remat:
             turn = jax.checkpoint(turn)
         first = self.apply(params, size, method="begin")
         if "first" in batch:
             first = self.open(params, scaled(batch["first"]), batch["tokens"].shape[-1])
-        _, found = jax.lax.scan(turn, first, (jnp.arange(count), said), unroll=count == 1)
+        unroll = 1 if self.remat else count
+        _, found = jax.lax.scan(turn, first, (jnp.arange(count), said), unroll=unroll)
         loss, mse = (found * said["mask"][:, None]).sum((0, 2)) / said["mask"].sum()
         return loss, {"mse": mse}
 
@@ -357,8 +360,6 @@ class Flow:
 
         if self.remat:
             step = jax.checkpoint(step)
-        # Without remat the steps are laid out one after the other: the stacks in which a scan keeps
-        # what the backward pass needs cost more than they save.
         unroll = 1 if self.remat else self.length
         last, errors = jax.lax.scan(step, first, (canvases, times, keep), unroll=unroll)
         return last.estimate, errors
