@@ -8,10 +8,19 @@ from typing import Any
 
 # What a scheduler reads from the exit code: 42 is "checkpoint saved, run me again".
 EXIT_CODES = {signal.SIGTERM: 42, signal.SIGINT: 130}
+# Where jax lowers and compiles.
+COMPILES = ("jax/_src/compiler.py", "jax/_src/interpreters/mlir.py")
 
 
 class Interrupted(Exception):
     """Breaks off what `Signals.run` runs."""
+
+
+def compiling(frame: FrameType | None) -> bool:
+    """Whether jax is compiling: a process that breaks this off may crash as it ends (code 139)."""
+    while frame and not frame.f_code.co_filename.endswith(COMPILES):
+        frame = frame.f_back
+    return frame is not None
 
 
 class Signals:
@@ -29,7 +38,8 @@ class Signals:
         self._interruptible = False
 
     def __enter__(self) -> "Signals":
-        self._before = {number: signal.signal(number, self._handle) for number in EXIT_CODES}
+        numbers = (*EXIT_CODES, signal.SIGALRM)
+        self._before = {number: signal.signal(number, self._handle) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -38,11 +48,16 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _handle(self, number: int, _: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         if number == self.received == signal.SIGINT:
             os._exit(EXIT_CODES[signal.SIGINT])
-        self.received = signal.Signals(number)
-        if self._interruptible:
+        if number != signal.SIGALRM:
+            self.received = signal.Signals(number)
+        if not self._interruptible:
+            return
+        if compiling(frame):
+            signal.setitimer(signal.ITIMER_REAL, 0.1)  # comes back as SIGALRM
+        else:
             raise Interrupted
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:

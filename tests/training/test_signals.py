@@ -1,0 +1,34 @@
+"""Signals while something runs that may be broken off."""
+
+import signal
+import time
+
+from vismem.training.signals import Signals
+
+
+def raised_in(file):
+    """Code as if of that file, which gets a SIGTERM and goes on for a while."""
+    return compile("raise_signal(SIGTERM); sleep(0.3); after.append('went on')", file, "exec")
+
+
+def evaluate(code, after):
+    exec(code, {"sleep": time.sleep, "after": after, **vars(signal)})
+    time.sleep(10)
+    after.append("ended")
+
+
+def test_what_runs_is_broken_off():
+    after = []
+    with Signals() as signals:
+        assert signals.run(evaluate, raised_in("evaluator.py"), after) is None
+    assert signals.received == signal.SIGTERM
+    assert after == []
+
+
+def test_a_compilation_is_not():
+    after, begun = [], time.monotonic()
+    with Signals() as signals:
+        assert signals.run(evaluate, raised_in("/site/jax/_src/compiler.py"), after) is None
+        assert signals.run(evaluate, None, after) is None
+    assert after == ["went on"]
+    assert time.monotonic() - begun < 5
