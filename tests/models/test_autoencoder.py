@@ -45,10 +45,10 @@ def test_a_code_stands_for_a_square_of_pixels(patch, widths):
     model = Autoencoder(LEVELS, patch, widths, blocks=0)
     picture = jax.random.uniform(jax.random.key(0), (2, 16, 16, 3), minval=-1)
     params = nn.unbox(model.init(jax.random.key(1), picture))
-    restored, codes = model.apply(params, picture)
-    assert restored.shape == picture.shape
+    codes = model.apply(params, picture, method="encode")
+    assert model.cell == 4
     assert codes.shape == (2, 4, 4, 4)
-    np.testing.assert_array_equal(model.apply(params, codes, method="decode"), restored)
+    assert model.apply(params, codes, method="decode").shape == picture.shape
 
 
 def test_mistakes_in_the_levels_are_named():

@@ -45,8 +45,14 @@ class Reconstruction:
         self.texts = [record["text"] for record in records]
         self.is_world = data.source["name"] == "world"
         self.split, self.batch_size = split, batch_size
-        self.vocab_size = objective.autoencoder.fsq.vocab_size
-        self.reconstruct = jax.jit(objective.reconstruct)
+        fsq = objective.autoencoder.fsq
+        self.vocab_size = fsq.vocab_size
+
+        def reconstruct(params: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+            codes = objective.encode(params, images)
+            return objective.decode(params, codes), fsq.tokens(codes)
+
+        self.reconstruct = jax.jit(reconstruct)
 
     def run(self, state: Mapping[str, Any]) -> dict[str, float | Image.Image]:
         """Numbers by name, "test/psnr" and so on, and a sheet of pictures each followed by what

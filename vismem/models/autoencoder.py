@@ -126,15 +126,19 @@ class Autoencoder(nn.Module):
     def fsq(self) -> FSQ:
         return FSQ(self.levels)
 
+    @property
+    def cell(self) -> int:
+        """Pixels, on either axis, that a code stands for."""
+        return self.patch * 2 ** (len(self.widths) - 1)
+
     def setup(self) -> None:
         sizes, given = (self.patch, self.widths, self.blocks), {"dtype": self.dtype}
         self.encoder = Encoder(*sizes, len(self.levels), **given)
         self.decoder = Decoder(*sizes, 3, **given)
 
-    def __call__(self, picture: Array) -> tuple[Array, Array]:
-        """Pictures [B, H, W, 3] in [-1, 1] -> what they come back as, and their codes."""
-        codes = self.encode(picture)
-        return self.decode(codes), codes
+    def __call__(self, picture: Array) -> Array:
+        """Pictures [B, H, W, 3] in [-1, 1] -> what they come back as."""
+        return self.decode(self.encode(picture))
 
     def encode(self, picture: Array) -> Array:
         """[B, H, W, 3] in [-1, 1] -> codes [B, h, w, C] in [-1, 1]."""

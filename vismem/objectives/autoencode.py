@@ -35,26 +35,27 @@ class Autoencode:
     ):
         if patch < 1 or not widths or min(widths) < 1:
             raise UserError(f"objective.patch={patch}, objective.widths={widths}: must be above 0")
-        cell = patch * 2 ** (len(widths) - 1)
+        self.autoencoder = Autoencoder(levels, patch, widths, blocks, dtype=jnp.dtype(dtype))
+        self.image_size, cell = image_size, self.autoencoder.cell
         if image_size % cell:
             raise UserError(
                 f"objective.patch={patch}, objective.widths={widths}: a code of {cell} x {cell} "
                 f"pixels does not divide data.size={image_size}"
             )
-        self.autoencoder = Autoencoder(levels, patch, widths, blocks, dtype=jnp.dtype(dtype))
-        self.image_size = image_size
 
     def init(self, key: jax.Array, batch: Batch) -> Params:
         """Parameters {"autoencoder": tree}, boxed with logical axes."""
         picture = jnp.zeros((1, self.image_size, self.image_size, 3))
         return {PLAYER: self.autoencoder.init(key, picture)["params"]}
 
-    def reconstruct(self, params: Params, image: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """uint8 [B, H, W, 3] -> pictures float32 [B, H, W, 3], about [-1, 1], and the tokens of
-        their codes, int32 [B, h, w]."""
+    def encode(self, params: Params, image: jax.Array) -> jax.Array:
+        """uint8 [B, H, W, 3] -> codes float32 [B, h, w, C] in [-1, 1]."""
         picture = image.astype(jnp.float32) / 127.5 - 1
-        restored, codes = self.autoencoder.apply({"params": params[PLAYER]}, picture)
-        return restored, self.autoencoder.fsq.tokens(codes)
+        return self.autoencoder.apply({"params": params[PLAYER]}, picture, method="encode")
+
+    def decode(self, params: Params, codes: jax.Array) -> jax.Array:
+        """Codes [B, h, w, C] -> pictures float32 [B, H, W, 3], about [-1, 1]."""
+        return self.autoencoder.apply({"params": params[PLAYER]}, codes, method="decode")
 
     def loss(
         self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
@@ -67,6 +68,6 @@ class Autoencode:
           batch: `image` uint8 [B, H, W, 3].
         """
         image = batch["image"]
-        restored, _ = self.reconstruct(params, image)
+        restored = self.decode(params, self.encode(params, image))
         loss = jnp.square(restored - (image.astype(jnp.float32) / 127.5 - 1)).mean()
         return loss, {"psnr": 10 * jnp.log10(4 / loss)}
