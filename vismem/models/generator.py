@@ -74,14 +74,16 @@ class Context:
       mask: bool [B, N], the tokens that exist.
       vector: the pooled text, [B, E].
       key_values: of the tokens for each of the painter's blocks, pairs of [B, N, H, D / H].
-      before: the picture that the turn begins with, a vector a patch, [B, P, D]; None for a model
-        that begins with an empty canvas always.
+      picture: that the turn begins with, [B, H, W, C]; None for a model that begins with an empty
+        canvas always.
+      before: the same as the painter sees it, a vector a patch, [B, P, D].
     """
 
     tokens: Array
     mask: Array
     vector: Array
     key_values: tuple[tuple[Array, Array], ...]
+    picture: Array | None = None
     before: Array | None = None
 
 
@@ -106,6 +108,9 @@ class Generator(nn.Module):
       text, vision, fusion: `{"name": ..., **options}` of models/__init__.py's tables.
       size: height and width of the canvas in pixels. channels: of the canvas.
       vocab_size: of the tokenizer.
+      copies: whether the output is a picture, of which a turn may copy parts from the picture it
+        began with, pixel by pixel: what stays is not drawn anew (masks to composite by, as in Finn
+        et al. 2016, "Unsupervised learning for physical interaction through video prediction").
     """
 
     text: Mapping[str, Any]
@@ -117,6 +122,7 @@ class Generator(nn.Module):
     vocab_size: int
     size: int
     channels: int = 3
+    copies: bool = True
 
     def setup(self) -> None:
         p = self.painter
@@ -130,8 +136,10 @@ class Generator(nn.Module):
         self.fuse = registry.build(FUSION, self.fusion, "fusion", **given)
         self.time_up = Dense(p.width, (None, "embed"), dtype=dtype)
         self.time_down = Dense(p.width, ("embed", None), dtype=dtype)
-        outputs = p.patch * p.patch * self.channels
-        self.paint = Painter(p.width, p.layers, p.heads, outputs, dtype=dtype)
+        pixels = p.patch * p.patch
+        self.paint = Painter(
+            p.width, p.layers, p.heads, pixels * self.channels, pixels, dtype=dtype
+        )
         self.before = PatchStem(p.patch, p.width, dtype=dtype)
         self.kept = PatchStem(p.patch, p.width, dtype=dtype)
         if self.memory.enabled:
@@ -152,13 +160,14 @@ class Generator(nn.Module):
         """
         read = self.text_encoder(tokens) if features is None else (features, tokens > 0)
         tokens, mask, vector = self.fuse.prepare(*read)
-        patches = None
-        if before is not None:
-            picture, kept = jnp.split(before, [self.channels], axis=-1)
-            patches = self.before(picture)
-            if kept.shape[-1]:
-                patches = patches + self.kept(kept)
-        return Context(tokens, mask, vector, self.paint.read_text(tokens), patches)
+        context = Context(tokens, mask, vector, self.paint.read_text(tokens))
+        if before is None:
+            return context
+        picture, kept = jnp.split(before, [self.channels], axis=-1)
+        patches = self.before(picture)
+        if kept.shape[-1]:
+            patches = patches + self.kept(kept)
+        return context.replace(picture=picture, before=patches)
 
     def begin(self, batch: int) -> Carry:
         """The carry before the first step of a first turn: M_0 and Y_1 = 0."""
@@ -198,11 +207,18 @@ class Generator(nn.Module):
             memory = carry.memory
             attention = jnp.zeros((len(canvas), 0, len(positions)))
             slots = jnp.zeros((len(canvas), 0, p.width), p.dtype)
-        output, slots = self.paint(patches, slots, context.key_values, context.mask, condition)
+        copies = self.copies and context.picture is not None
+        output, copied, slots = self.paint(
+            patches, slots, context.key_values, context.mask, condition, copies
+        )
         if self.memory.enabled:
             memory = self.f.write(memory, slots)
         grid = self.size // p.patch
-        return memory, from_patches(output, p.patch, (grid, grid)), attention
+        picture = from_patches(output, p.patch, (grid, grid))
+        if copies:
+            share = from_patches(copied, p.patch, (grid, grid))
+            picture = share * context.picture + (1 - share) * picture
+        return memory, picture, attention
 
     def remember(self, carry: Carry, picture: Array, context: Context) -> Carry:
         """The carry that a turn leaves to the next: f once more, of the finished picture as both X

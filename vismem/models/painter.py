@@ -9,6 +9,13 @@ import jax.numpy as jnp
 from vismem.models.layers import Array, Dense, RelativeBias, normalize, split_heads
 
 ZEROS = nn.initializers.zeros
+# What a block keeps for its backward pass: all of it, the products with its parameters, or nothing
+# but what enters it.
+REMAT = {
+    "none": jax.checkpoint_policies.everything_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
 
 
 class PainterBlock(nn.Module):
@@ -82,13 +89,20 @@ class Painter(nn.Module):
 
     Attributes:
       width, layers, heads: of the transformer.
-      outputs: numbers a patch, patch * patch * channels.
+      outputs: numbers a patch, patch * patch * channels. pixels: patch * patch.
+      scan: one compiled block in a `lax.scan` instead of `layers` of them, as in
+        `transformer.Stack`; None for yes on accelerators.
+      remat: what a block keeps for its backward pass, by name in `REMAT`; the rest is computed
+        again.
     """
 
     width: int
     layers: int
     heads: int
     outputs: int
+    pixels: int
+    scan: bool | None = None
+    remat: str = "none"
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
@@ -103,6 +117,7 @@ class Painter(nn.Module):
             2 * self.width, ("embed", None), kernel_init=ZEROS, dtype=self.dtype
         )
         self.output = Dense(self.outputs, ("embed", None), kernel_init=ZEROS)
+        self.copy = Dense(self.pixels, ("embed", None), kernel_init=ZEROS)
 
     def read_text(self, text: Array) -> tuple[tuple[Array, Array], ...]:
         """Keys and values of text tokens [B, N, D] for every block, each [B, N, H, D / H]."""
@@ -116,20 +131,48 @@ class Painter(nn.Module):
         text: tuple[tuple[Array, Array], ...],
         mask: Array,
         condition: Array,
-    ) -> tuple[Array, Array]:
+        copies: bool = False,
+    ) -> tuple[Array, Array | None, Array]:
         """One pass.
 
         Args:
           patches: [B, P, D]. slots: [B, K, D], K = 0 without memory.
           text: what `read_text` gave, with mask bool [B, N].
           condition: [B, D], of time, text and strategy.
+          copies: whether there is a picture to copy from.
 
         Returns:
-          outputs [B, P, outputs] in float32, and what became of the slots, [B, K, D].
+          outputs [B, P, outputs] in float32; the share of each pixel that is to be copied, [B, P,
+          pixels] in [0, 1], if there is something to copy; and what became of the slots, [B, K, D].
         """
         count = patches.shape[1]
         x = jnp.concatenate([patches, slots], axis=1)
-        for block, key_value in zip(self.blocks, text):
-            x = block(x, slots.shape[1], key_value, mask, condition)
+        if self.is_initializing():
+            for block, key_value in zip(self.blocks, text):
+                x = block(x, slots.shape[1], key_value, mask, condition)
+        else:
+            params = [self.variables["params"][f"block_{i}"] for i in range(self.layers)]
+            x = self._run(x, slots.shape[1], list(zip(params, text)), mask, condition)
         shift, scale = jnp.split(self.modulation(nn.silu(condition))[:, None], 2, axis=-1)
-        return self.output(normalize(x[:, :count]) * (1 + scale) + shift), x[:, count:]
+        painted = normalize(x[:, :count]) * (1 + scale) + shift
+        copied = jax.nn.sigmoid(self.copy(painted)) if copies else None
+        return self.output(painted), copied, x[:, count:]
+
+    def _run(
+        self, x: Array, slots: int, layers: list[tuple[Any, Any]], mask: Array, condition: Array
+    ) -> Array:
+        """The blocks one after the other, given the parameters and the text of each."""
+        block = PainterBlock(self.heads, dtype=self.dtype, parent=None)
+
+        def layer(x: Array, own: tuple[Any, Any]) -> tuple[Array, None]:
+            params, text = own
+            return block.apply({"params": params}, x, slots, text, mask, condition), None
+
+        if self.remat != "none":
+            layer = jax.checkpoint(layer, policy=REMAT[self.remat])
+        if jax.default_backend() != "cpu" if self.scan is None else self.scan:
+            stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
+            return jax.lax.scan(layer, x, stacked)[0]
+        for own in layers:
+            x, _ = layer(x, own)
+        return x

@@ -98,6 +98,7 @@ class Flow:
             strategy=strategy,
             vocab_size=vocab_size,
             size=image_size,
+            copies=prediction == "x",
         )
         self.prediction, self.times = prediction, times
         self.time_mean, self.time_std, self.loss_cap = time_mean, time_std, loss_cap
