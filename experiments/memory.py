@@ -30,7 +30,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 16
-    config.steps = 2_400
+    config.steps = 2_000
 
     config.data = {
         "source": {"name": "dialogue", "preset": "tiny", "lang": "en", "turns": 5},
@@ -57,12 +57,12 @@ def get_config(argument: str = "") -> ConfigDict:
     config.drawing = {"steps": 12, "solver": "renoise", "guidance_scale": 1.5}
 
     config.log_every = 50
-    config.checkpoint = {"every": 800, "keep": 1, "best": "val/loss"}
+    config.checkpoint = {"every": 1_000, "keep": 1, "best": "val/loss"}
     config.evaluators = {
-        "loss": {"name": "loss", "every": 800, "count": 256, "batch_size": 64},
-        "progress": {"name": "dialogues", "every": 800, "split": "val", "count": 128},
+        "loss": {"name": "loss", "every": 1_000, "count": 256, "batch_size": 64},
+        "progress": {"name": "dialogues", "every": 1_000, "split": "val", "count": 128},
         "test": {"name": "dialogues", "count": 500},
-        "true canvas": {"name": "dialogues", "count": 500, "canvas": "true"},
+        "true canvas": {"name": "dialogues", "count": 250, "canvas": "true"},
     }
     return config
 
