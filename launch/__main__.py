@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from launch import grid, topology
+from launch import grid, topology, xla_flags
 from launch.job import resolve
 from vismem import config
 from vismem.cli import Parser
@@ -54,8 +54,9 @@ def arguments() -> argparse.ArgumentParser:
 def launch(options: argparse.Namespace) -> int:
     """Resolves the runs, leaves out those that are settled, and sends the others."""
     runs = grid.runs(options.file, options.sweep)
-    environment = dict(text.partition("=")[::2] for text in options.env)
-    hosts, devices = options.module.size(options)
+    hosts, devices, kind = options.module.hardware(options)
+    given = dict(text.partition("=")[::2] for text in options.env)
+    environment = xla_flags.environment(kind) | given
     jobs = []
     for run in runs:
         settings = config.run_config(run.config)  # a mistake in one is said before any is sent

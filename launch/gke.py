@@ -29,10 +29,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--namespace", default="default", help="of the cluster (default)")
 
 
-def size(options: argparse.Namespace) -> tuple[int, int]:
-    """Hosts and chips of a run."""
+def hardware(options: argparse.Namespace) -> tuple[int, int, str]:
+    """Hosts and chips of a run, and their kind."""
     machine = topology.parse(options.topology)
-    return machine.hosts, machine.chips
+    return machine.hosts, machine.chips, "tpu" if machine.tpu else "gpu"
 
 
 def render(jobs: Sequence[Job], options: argparse.Namespace) -> str:

@@ -27,9 +27,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hosts", type=int, default=1, help="processes a run (1)")
 
 
-def size(options: argparse.Namespace) -> tuple[int, None]:
-    """Processes of a run; how many devices they have is found out when it starts."""
-    return options.hosts, None
+def hardware(options: argparse.Namespace) -> tuple[int, None, str]:
+    """Processes of a run; what devices they have is found out when it starts."""
+    return options.hosts, None, "cpu"
 
 
 def render(jobs: Sequence[Job], options: argparse.Namespace) -> str:

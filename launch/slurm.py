@@ -59,9 +59,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def size(options: argparse.Namespace) -> tuple[int, int]:
-    """Nodes and devices of a run; a node without GPUs is one device."""
-    return options.nodes, options.nodes * max(1, options.gpus)
+def hardware(options: argparse.Namespace) -> tuple[int, int, str]:
+    """Nodes and devices of a run, and their kind; a node without GPUs is one device."""
+    return options.nodes, options.nodes * max(1, options.gpus), "gpu" if options.gpus else "cpu"
 
 
 def render(jobs: Sequence[Job], options: argparse.Namespace) -> str:

@@ -52,12 +52,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--poll", type=float, default=60, help="seconds between two looks (60)")
 
 
-def size(options: argparse.Namespace) -> tuple[int, int]:
-    """Hosts and chips of a run."""
+def hardware(options: argparse.Namespace) -> tuple[int, int, str]:
+    """Hosts and chips of a run, and their kind."""
     machine = topology.parse(options.topology)
     if not machine.tpu:
         raise UserError(f"--topology {options.topology}: not a TPU; send it with gke or slurm")
-    return machine.hosts, machine.chips
+    return machine.hosts, machine.chips, "tpu"
 
 
 def render(jobs: Sequence[Job], options: argparse.Namespace) -> str:

@@ -74,7 +74,7 @@ def test_a_slice_is_not_shared_and_a_gpu_pool_is(tmp_path):
 
 def test_a_pod_a_host_with_all_of_its_chips(tmp_path):
     for topology, hosts, chips in (("v5e:4x4", 4, 4), ("v5e:2x4", 1, 8), ("h100:2x8", 2, 8)):
-        assert gke.size(options(topology))[0] == hosts
+        assert gke.hardware(options(topology))[0] == hosts
         spec = gke.jobset(job(tmp_path, hosts), options(topology))["spec"]["replicatedJobs"][0]
         spec = spec["template"]["spec"]
         assert spec["completions"] == spec["parallelism"] == hosts

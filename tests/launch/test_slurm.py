@@ -171,4 +171,4 @@ def test_gpus_are_asked_for_and_named(tmp_path):
     assert "#SBATCH --gpus-per-node=4\n" in script
     assert "export JAX_LOCAL_DEVICE_IDS=0,1,2,3\n" in script
     assert "export GREETING='it'\"'\"'s me'\n" in script
-    assert slurm.size(options(gpus=4, nodes=2)) == (2, 8)
+    assert slurm.hardware(options(gpus=4, nodes=2)) == (2, 8, "gpu")

@@ -235,4 +235,4 @@ def test_accelerator_types_count_chips_or_cores(tmp_path, topology, accelerator)
 
 def test_gpus_are_not_for_here():
     with pytest.raises(UserError, match="not a TPU"):
-        tpu.size(options(topology="h100:1x8"))
+        tpu.hardware(options(topology="h100:1x8"))

@@ -13,6 +13,7 @@ import vismem
 from vismem import cli, config
 from vismem.errors import UserError
 from vismem.reports import status, sweep_table, sweeps
+from vismem.training.run import code
 
 EXPERIMENT = """
 from ml_collections import ConfigDict
@@ -151,6 +152,15 @@ def test_a_cell_without_all_of_its_runs_shows_no_number(swept, commit, damage, s
     assert all(row[0].p is None for row in sweep_table.make(swept, commit))
 
 
+def test_code_that_was_not_committed_makes_no_number(swept, commit):
+    summary = next(sweeps.RUNS.glob("memory/full/1")) / "summary.json"
+    edit(summary, changed=["vismem/reports/page.py"])
+    assert "±" in lines(swept, commit)["full"][0]
+    edit(summary, changed=["vismem/models/memory.py"])
+    said = f"seed 1: other code ({commit[:7]}, not committed)"
+    assert lines(swept, commit)["full"][0] == f"*{said}* [1]"
+
+
 def edit(path, **values):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
@@ -199,6 +209,8 @@ def test_code_is_other_where_it_makes_numbers(tmp_path, monkeypatch):
     (tmp_path / "vismem/models.py").write_text("# not committed")
     assert sweeps.other_code(first)
     assert not sweeps.other_code(first, head())
+    (tmp_path / "vismem/new.py").write_text("")
+    assert code() == {"commit": head(), "changed": ["vismem/models.py", "vismem/new.py"]}
     git("commit", "-am", "third")
     assert sweeps.other_code(first, head())
 

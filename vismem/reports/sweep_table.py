@@ -115,8 +115,10 @@ def make_row(runs: Sequence[Run], columns: dict[str, Column], commit: str | None
         if state == "done":
             summaries.append(sweeps.summary(run))
             made = summaries[-1]["commit"]
-            if sweeps.other_code(made, commit):
-                state = f"other code ({made[:7] if made else 'no commit'})"
+            changed = sweeps.changed_code(summaries[-1])
+            if changed or sweeps.other_code(made, commit):
+                made = made[:7] if made else "no commit"
+                state = f"other code ({made}{', not committed' if changed else ''})"
         if state != "done":
             obstacles.append(f"seed {run.seed}: {state}")
     commits = sorted({summary["commit"] for summary in summaries if summary["commit"]})

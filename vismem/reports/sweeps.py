@@ -43,7 +43,7 @@ STOPPED = (42, 130, 143)  # exit codes of runs that a signal ended, which go on 
 # Settings in which the runs of a table may differ from the file: they change no number.
 HARMLESS = ("mesh", "checkpoint", "log_every", "experiment", "data.threads", "data.prefetch")
 # Code that makes no number.
-AFTERWARDS = (":!vismem/reports", ":!vismem/planning", ":!vismem/cli.py")
+AFTERWARDS = ("vismem/reports", "vismem/planning", "vismem/cli.py")
 
 
 @dataclass(frozen=True)
@@ -188,4 +188,10 @@ def other_code(commit: str | None, wanted: str | None = None) -> bool:
     package = Path(vismem.__file__).parent
     revisions = (commit, wanted) if wanted else (commit,)
     compare = ("git", "-C", str(package.parent), "diff", "--quiet", *revisions, "--")
-    return subprocess.run((*compare, "vismem", *AFTERWARDS), capture_output=True).returncode != 0
+    paths = ("vismem", *(f":!{path}" for path in AFTERWARDS))
+    return subprocess.run((*compare, *paths), capture_output=True).returncode != 0
+
+
+def changed_code(facts: Mapping[str, Any]) -> bool:
+    """Whether what makes numbers differed from its commit when a run with this summary began."""
+    return any(not path.startswith(AFTERWARDS) for path in facts.get("changed", ()))

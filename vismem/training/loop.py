@@ -45,6 +45,7 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
         was saved.
     """
     begun = time.perf_counter()
+    code = run.code()  # now: it may be changed while the run goes on
     folder.mkdir(parents=True, exist_ok=True)
     trace = Profile(folder, profile)
 
@@ -177,6 +178,7 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
             "steps": step,
             "parameters": layout.parameters(),
             "metrics": numbers,
+            **code,
         },
     )
 

@@ -178,16 +178,23 @@ def describe(batch: Mapping[str, Any]) -> dict[str, Any]:
     return {name: (tuple(x.shape), str(x.dtype)) for name, x in batch.items()}
 
 
+def code() -> dict[str, Any]:
+    """The `commit` of this package, or None, and the files of it `changed` since, as git has it."""
+
+    def git(*command: str) -> str:
+        here = ("git", "-C", str(Path(vismem.__file__).parent), *command)
+        return subprocess.run(here, capture_output=True, text=True, check=False).stdout
+
+    if not shutil.which("git") or not (commit := git("rev-parse", "HEAD").strip()):
+        return {"commit": None, "changed": []}
+    status = git("status", "--porcelain", "--no-renames", "--untracked-files=all", "--", ".")
+    return {"commit": commit, "changed": [line[3:] for line in status.splitlines()]}
+
+
 def write_summary(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes summary.json: facts of a run that ended, and of the code that ran it."""
-    package = Path(vismem.__file__).parent
-    git = ("git", "-C", str(package), "rev-parse", "HEAD")
-    commit = None
-    if shutil.which("git"):
-        found = subprocess.run(git, capture_output=True, text=True, check=False)
-        commit = found.stdout.strip() or None
+    """Writes summary.json: facts of a run that ended, and the versions of what ran it."""
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     versions |= {"vismem": vismem.__version__, "python": platform.python_version()}
-    summary = {**facts, "versions": versions, "commit": commit}
+    summary = {**facts, "versions": versions}
     write_whole(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
