@@ -10,11 +10,14 @@ worlds.corrections.correction(talk.claims[0], talk.near_miss(0).scene)   # what 
 import importlib
 
 from vismem.worlds.dialogue import Conversation, Dialogue, dialogue
+from vismem.worlds.edits import Edit, Edits
 from vismem.worlds.world import Example, World, world
 
 __all__ = [
     "Conversation",
     "Dialogue",
+    "Edit",
+    "Edits",
     "Example",
     "World",
     "corrections",

@@ -12,7 +12,7 @@ Templates of phrases have the slots size, fill, color, noun (nouns in the plural
 Templates of sentences have slots for things in order of their numbers, {a} {b} {c}:
   bare {a} · at {a} {place} · relation {a} {relation} {b} · chain {a} {relation} {b} {second} {c} ·
   between {a} {b} {c} · row {a}; and background {text} {background} around the whole caption.
-All others are questions (questions.py), instructions (phrasing.py) or corrections
+All others are questions (questions.py), instructions (phrasing.py), edits (edits.py) or corrections
 (corrections.py), where {the} and {other} are a "the" phrase or words for something recalled, and
 {where} and {whither} are the templates for places.
 """
