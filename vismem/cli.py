@@ -112,6 +112,7 @@ def arguments() -> argparse.ArgumentParser:
     sub.add_argument("first", metavar="RUN", type=Path)
     sub.add_argument("second", metavar="RUN", type=Path)
     sub.add_argument("--out", type=Path, default=Path("compare.png"), help="the curves")
+    sub.add_argument("--against", choices=["step", "seconds"], default="step", help="(step)")
 
     sub = command(report, "write a run's page")
     sub.add_argument("folder", metavar="RUN", type=Path, help="a run's folder")
@@ -277,7 +278,7 @@ def compare(options: argparse.Namespace) -> None:
     from vismem.reports import compare, curves
 
     compare.show(options.first, options.second)
-    curves.write(compare.draw(options.first, options.second), options.out)
+    curves.write(compare.draw(options.first, options.second, options.against), options.out)
     print(options.out)
 
 

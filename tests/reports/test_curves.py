@@ -23,6 +23,17 @@ def test_reads_each_number_at_its_step(run):
     assert "critic/grad_norm" not in read
 
 
+def test_reads_numbers_against_seconds_where_they_are_known(run):
+    (run / "timings.jsonl").write_text('{"step": 20, "seconds": 7.5}\n')
+    assert curves.read(run, "seconds")["test/exact_claim"] == ([7.5], [0.5])
+
+
+def test_parts_of_a_measure_share_its_panel(run):
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 40, "test/exact_claim, turn 1": 0.9, "test/exact_claim, low": 0.7}\n')
+    assert Image.open(curves.save(run)[1]).width == 2 * Image.open(curves.save(run)[0]).width
+
+
 def test_saves_losses_and_measures_apart(run):
     paths = curves.save(run)
     assert [p.relative_to(run).as_posix() for p in paths] == [

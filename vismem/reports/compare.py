@@ -26,10 +26,11 @@ def show(first: Path, second: Path, console: Console | None = None) -> None:
     console.print(numbers)
 
 
-def draw(first: Path, second: Path) -> Figure:
-    """Every curve that both runs have, one over the other."""
-    one, other = curves.read(first), curves.read(second)
+def draw(first: Path, second: Path, against: str = "step") -> Figure:
+    """Every curve that both runs have, one over the other, against "step" or "seconds"."""
+    one, other = curves.read(first, against), curves.read(second, against)
     shared = [name for name in one if name in other]
     if not shared:
         raise UserError(f"{first} and {second}: have no curve in common")
-    return curves.draw({n: {str(first): one[n], str(second): other[n]} for n in shared})
+    panels = {n: {str(first): one[n], str(second): other[n]} for n in shared}
+    return curves.draw(panels, against)

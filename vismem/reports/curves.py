@@ -2,7 +2,9 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -11,42 +13,64 @@ from vismem.errors import UserError
 
 matplotlib.use("Agg")
 
-Curve = tuple[list[int], list[float]]  # steps and values
+Curve = tuple[list[float], list[float]]  # steps, or seconds of training, and values
 
 
-def read(folder: Path) -> dict[str, Curve]:
-    """Losses and evaluators' numbers in `folder`/metrics.jsonl: name -> (steps, values)."""
-    path = folder / "metrics.jsonl"
-    if not path.is_file():
-        raise UserError(f"{folder}: no metrics.jsonl to draw curves from; train the run first")
+def read(folder: Path, against: str = "step") -> dict[str, Curve]:
+    """Losses and evaluators' numbers of the run in `folder`, by name.
+
+    Args:
+      against: "step"; or "seconds" since training began, of the steps whose time was written down.
+    """
+    seconds = {}
+    if against == "seconds":
+        seconds = {line["step"]: line["seconds"] for _, line in lines(folder / "timings.jsonl")}
     curves = defaultdict(lambda: ([], []))
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for where, record in lines(folder / "metrics.jsonl"):
         try:
-            record = json.loads(line)
             step = record.pop("step")
-        except (ValueError, KeyError, AttributeError):
-            raise UserError(f"{path}:{number}: not a line of metrics") from None
+        except KeyError:
+            raise UserError(f"{where}: not a line of metrics") from None
+        if against == "seconds" and step not in seconds:
+            continue
         training = "loss" in record  # of its lines' many numbers, only losses are curves
         for name, value in record.items():
             if isinstance(value, (int, float)) and (not training or name.endswith("loss")):
-                curves[name][0].append(step)
+                curves[name][0].append(step if against == "step" else seconds[step])
                 curves[name][1].append(value)
     return dict(curves)
+
+
+def lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The records of a file with one a line, and where each stands."""
+    if not path.is_file():
+        raise UserError(f"{path.parent}: no {path.name} to draw curves from; train the run first")
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        where = f"{path}:{number}"
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            raise UserError(f"{where}: not a line of metrics")
+        yield where, record
 
 
 def save(folder: Path) -> list[Path]:
     """Draws figures/loss.png and figures/accuracy.png of the run in `folder`; returns their paths.
 
     The first holds the losses of training and of the evaluators; the second has a panel for each of
-    the evaluators' other measures, with a line a split. A figure with nothing to show is left out.
+    the evaluators' other measures, with a line a split and, of "measure, of some", a line for each
+    such part. A figure with nothing to show is left out.
     """
     curves = read(folder)
     losses = {n: c for n, c in curves.items() if n.split("/")[-1] == "loss"}
     measures = defaultdict(dict)
     for name, curve in curves.items():
         split, _, measure = name.rpartition("/")
-        if split and measure != "loss":
-            measures[measure][split] = curve
+        measure, *part = measure.split(", ")
+        if split and measure != "loss" and part[-1:] not in (["low"], ["high"]):
+            measures[measure][", ".join([split, *part])] = curve
     paths = []
     for name, panels in (("loss", {"loss": losses} if losses else {}), ("accuracy", measures)):
         if panels:
@@ -56,16 +80,16 @@ def save(folder: Path) -> list[Path]:
     return paths
 
 
-def draw(panels: dict[str, dict[str, Curve]]) -> Figure:
-    """One panel beside the other, {title: {label: curve}}, over the same steps."""
+def draw(panels: dict[str, dict[str, Curve]], against: str = "step") -> Figure:
+    """One panel beside the other, {title: {label: curve}}, over the same steps or seconds."""
     figure = Figure(figsize=(4.8 * len(panels), 3.6), layout="constrained")
     for axes, (title, curves) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items()
     ):
-        for label, (steps, values) in curves.items():
-            marker = "o" if len(steps) <= 30 else ""  # a lone point would not show as a line
-            axes.plot(steps, values, marker=marker, markersize=3, linewidth=1.2, label=label)
-        axes.set(title=title, xlabel="step")
+        for label, (at, values) in curves.items():
+            marker = "o" if len(at) <= 30 else ""  # a lone point would not show as a line
+            axes.plot(at, values, marker=marker, markersize=3, linewidth=1.2, label=label)
+        axes.set(title=title, xlabel=against)
         numbers = [v for _, values in curves.values() for v in values]
         if title == "loss" and min(numbers) > 0:
             axes.set_yscale("log")
