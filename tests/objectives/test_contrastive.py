@@ -29,7 +29,11 @@ def batch_of(size=6, near_misses=0):
 
 
 def params_of(objective):
-    return nn.unbox(objective.init(KEY, batch_of()))
+    return nn.unbox(jax.jit(objective.init)(KEY, batch_of()))
+
+
+def loss_of(objective, params, batch):
+    return jax.jit(objective.loss, static_argnums=0)(PLAYER, params, batch, KEY)
 
 
 def cosines(objective, params, batch):
@@ -48,7 +52,7 @@ def test_softmax_is_the_mean_cross_entropy_both_ways():
     both = [
         optax.softmax_cross_entropy_with_integer_labels(z, right).mean() for z in (logits, logits.T)
     ]
-    loss, _ = objective.loss(PLAYER, params, batch, KEY)
+    loss, _ = loss_of(objective, params, batch)
     np.testing.assert_allclose(loss, sum(both) / 2, rtol=1e-5)
 
 
@@ -58,7 +62,7 @@ def test_sigmoid_judges_every_pair():
     assert float(params[PLAYER]["logit_bias"]) == -10
     logits = 10 * cosines(objective, params, batch)[0] - 10
     each = optax.sigmoid_binary_cross_entropy(logits, jnp.eye(len(logits)))
-    loss, _ = objective.loss(PLAYER, params, batch, KEY)
+    loss, _ = loss_of(objective, params, batch)
     np.testing.assert_allclose(loss, each.sum() / len(logits), rtol=1e-4)
 
 
@@ -77,7 +81,7 @@ def test_near_misses_are_more_wrong_texts_of_their_own_picture(loss):
     else:
         each = optax.sigmoid_binary_cross_entropy(logits, jnp.eye(*logits.shape))
         wanted = each.sum() / size
-    found, metrics = objective.loss(PLAYER, params, batch, KEY)
+    found, metrics = loss_of(objective, params, batch)
     np.testing.assert_allclose(found, wanted, rtol=1e-4)
     told = jnp.diag(matching) > jnp.stack(missed).max(0)
     np.testing.assert_allclose(metrics["near_miss"], told.mean())
@@ -88,7 +92,7 @@ def test_known_features_stand_for_their_pictures():
     params = params_of(objective)
     features = objective.image_features(params, batch["image"])
     known = {"image_features": features, "tokens": batch["tokens"]}
-    ways = [objective.loss(PLAYER, params, b, KEY)[0] for b in (batch, known)]
+    ways = [loss_of(objective, params, b)[0] for b in (batch, known)]
     np.testing.assert_allclose(*ways, rtol=1e-6)
 
 
@@ -96,4 +100,4 @@ def test_without_a_head_the_image_encoder_sets_the_width():
     params = params_of(make(head=False, width=6))
     assert set(params[PLAYER]["image"]) == {"encoder"}
     with pytest.raises(UserError, match="the image encoder gives 6"):
-        make(head=False).init(KEY, batch_of())
+        jax.eval_shape(make(head=False).init, KEY, batch_of())

@@ -13,11 +13,14 @@ in `SOURCES`. An Example is a dict:
   near_misses: tuple of strings, texts just false of the picture; as many in every example.
   index: int, which example of its world it is (the world and dialogue sources only).
 
-Of a conversation of up to T turns (the dialogue and geneva sources) it has
+Of a conversation of up to T turns (the dialogue, edits and geneva sources) it has
 
   image: uint8 [T, H, W, 3], the picture after each turn.
   texts: T strings, the instruction of each turn.
   mask: bool [T], the turns that there are; the others, at the end, are empty.
+  left: uint8 [T, H, W, 3], what the next turn begins with, where that is not always `image`.
+  first: uint8 [H, W, 3], what the first turn begins with, where that is not an empty canvas.
+  kept: bool [T, H, W], which pixels a turn must leave as they are; where none must, False.
 
 A source raises `UserError`, with the record's name, for what it cannot read, an empty text
 included. It may also have `text(index)`, which gives the text alone where that is cheaper.
@@ -40,6 +43,7 @@ SOURCES = {
     "tfds": "vismem.data.tfds:TfdsSource",
     "dialogue": "vismem.data.dialogue:DialogueSource",
     "geneva": "vismem.data.geneva:GenevaSource",
+    "edits": "vismem.data.edits:EditSource",
 }
 # In the order in which they are applied.
 AUGMENTATIONS = {
@@ -80,6 +84,7 @@ class DataConfig:
       cache: records kept in memory once read; helps if at least as many as the split has.
       cache_text: folder where the features of a frozen text encoder are kept once computed; "" for
         none (training/text_cache.py).
+      cache_image: the same of a locked image tower (training/image_cache.py).
       threads: that read, draw and decode; 0 does all that in the training loop.
       prefetch: batches made ahead.
     """
@@ -91,6 +96,7 @@ class DataConfig:
     on_error: Literal["raise", "skip"] = "raise"
     cache: int = 0
     cache_text: str = ""
+    cache_image: str = ""
     threads: int = 1
     prefetch: int = 8
 

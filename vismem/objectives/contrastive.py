@@ -96,8 +96,8 @@ class Contrastive:
     @partial(jax.jit, static_argnums=0)
     def image_features(self, params: Params, image: jax.Array) -> jax.Array:
         """What the image encoder finds before its head: uint8 [B, H, W, 3] -> [B, E']."""
-        read = lambda towers, image: towers.image.encoder(image).pooled  # noqa: E731
-        return self.apply(params, scaled(image), method=read)
+        encoder = {"params": params[PLAYER]["image"]["encoder"]}
+        return self.towers.image.encoder.apply(encoder, scaled(image)).pooled
 
     @partial(jax.jit, static_argnums=0)
     def embed_images(self, params: Params, image: jax.Array) -> jax.Array:

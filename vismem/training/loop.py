@@ -6,6 +6,7 @@ import dataclasses
 import math
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from vismem.errors import UserError
 from vismem.evaluation.base import Evaluator
 from vismem.parallel import hosts
 from vismem.parallel.mesh import check_batch, make_mesh
-from vismem.training import encoders, run, text_cache
+from vismem.registry import nearest
+from vismem.training import encoders, image_cache, run, text_cache
 from vismem.training.checkpoint import Checkpoints
 from vismem.training.flops import machine_peak, train_flops
 from vismem.training.logging import RunLog, Silence
@@ -96,8 +98,9 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
         mesh,
     )
     with_text = text_cache.make(config, objective, layout.optimizer, state)
-    given = hosts.global_shapes(with_text(first), config.batch_size)
-    flops = train_flops(objective, layout.shapes["ema"], given)
+    with_images = image_cache.make(config, objective, layout.optimizer, state)
+    given = hosts.global_shapes(with_images(with_text(first)), config.batch_size)
+    flops = train_flops(objective, layout.optimizer, layout.shapes["params"], given)
 
     # --- the loop ---------------------------------------------------------------------------------
 
@@ -107,6 +110,7 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
     before = about["seconds"]
     signals = Signals()
     late = collections.deque()  # steps whose metrics are still on the device
+    seen = {}  # evaluator -> the numbers that it gave last
 
     def settle(keep: int = 0) -> None:
         while len(late) > keep:
@@ -152,10 +156,12 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
                 }
                 with meter.during("pause"):
                     checkpoints.save(step, state, batches.get_state(), about, best)
+            seen |= measured
+            check_best(config.checkpoint.best, evaluators, seen)
             if stop:
                 break
             with meter.during("data"):
-                batch = with_text(next(batches))
+                batch = with_images(with_text(next(batches)))
             step, measured = step + 1, {}
             trace.before(step)
             state, metrics = train_step(state, hosts.put(batch, mesh))
@@ -186,6 +192,19 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
 def is_due(every: int, step: int) -> bool:
     """Whether what happens each `every` steps (never, if 0) happens after `step` of them."""
     return step > 0 and every > 0 and step % every == 0
+
+
+def check_best(
+    best: str, evaluators: Mapping[str, tuple[int, Evaluator]], seen: Mapping[str, Mapping]
+) -> None:
+    """One line, if no evaluator that runs again and again gives the number that `best` names."""
+    repeated = {label for label, (every, _) in evaluators.items() if every}
+    numbers = {name for label in repeated & seen.keys() for name in seen[label]}
+    if best and best not in numbers and repeated <= seen.keys():
+        raise UserError(
+            f"checkpoint.best={best!r}: no evaluator gives it every few steps; "
+            f"{nearest(best, numbers)}"
+        )
 
 
 def total_steps(config: RunConfig, examples: int) -> int:
