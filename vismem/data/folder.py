@@ -1,6 +1,7 @@
 """Pictures in a folder, with `metadata.jsonl` or with one folder a class."""
 
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ class FolderSource:
       split: "train", "val" or "test".
       root: the folder.
       val, test: shares of the pictures that are held out.
+      alike: a regex; pictures whose names differ in nothing but what it finds are kept on one side.
       keywords: how many keywords the text takes in at most.
       background: RGB that transparent pictures are put on.
     """
@@ -32,6 +34,7 @@ class FolderSource:
         root: str,
         val: float = 0.1,
         test: float = 0.1,
+        alike: str = "",
         keywords: int = 0,
         background: Color = (255, 255, 255),
     ):
@@ -54,7 +57,13 @@ class FolderSource:
         if len({"label" in row for row in rows}) == 2:
             raise UserError(f"{listed}: some lines have a label and some have none")
         self._root, self._keywords, self._background = root, keywords, background
-        self._rows = [row for row in rows if _split(row["file_name"], val, test) == split]
+        try:
+            names = [re.sub(alike, "", row["file_name"]) for row in rows]
+        except re.error as error:
+            raise UserError(
+                f"data.source.alike={alike!r}: not a regular expression ({error})"
+            ) from None
+        self._rows = [row for row, n in zip(rows, names) if _split(n, val, test) == split]
 
     def __len__(self) -> int:
         return len(self._rows)

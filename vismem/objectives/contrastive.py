@@ -36,9 +36,8 @@ class Contrastive:
       mesh: over which batches are sharded; one device by default.
       loss: "softmax" tells the right one of a batch's texts, and of its pictures; "sigmoid" judges
         every pair by itself.
-      width: of the embeddings.
-      head: whether the image tower ends in a linear layer; else the text's goes to the width of
-        the image encoder, which `width` must be (LiT without a head).
+      width: of the embeddings; without a head, that of what the image encoder finds.
+      head: whether the image tower ends in a linear layer, as the text tower always does.
       dtype: of the towers' products.
     """
 
@@ -64,6 +63,10 @@ class Contrastive:
         sized = {"size": image_size} if vision.get("name") == "vit" else {}
         image = registry.build(VISION_ENCODERS, {**sized, **vision}, "vision", **given)
         words = registry.build(TEXT, text, "text", vocab_size=vocab_size, **given)
+        if not head:
+            picture = jnp.zeros((1, image_size, image_size, 3))
+            found, _ = jax.eval_shape(image.init_with_output, jax.random.key(0), picture)
+            width = found.pooled.shape[-1]
         scale, bias = FIRST[loss]
         self.towers = TwoTowers(
             Projected(ImageEncoder(image), width if head else 0, **given),
@@ -71,23 +74,14 @@ class Contrastive:
             scale,
             bias,
         )
-        self.width, self.image_size, self.softmax = width, image_size, loss == "softmax"
+        self.image_size, self.softmax = image_size, loss == "softmax"
         self.mesh = mesh or make_mesh(MeshConfig(), jax.devices()[:1])
 
     def init(self, key: jax.Array, batch: Batch) -> Params:
         """Parameters {"towers": tree}, boxed with logical axes; `batch` gives the shapes."""
         image = jnp.zeros((1, self.image_size, self.image_size, 3))
 
-        def once(towers: TwoTowers, tokens: jax.Array) -> None:
-            images, texts = towers.encode_image(image), towers.encode_text(tokens)
-            if images.pooled.shape != texts.pooled.shape:
-                raise UserError(
-                    f"objective.width={self.width}: the image encoder gives "
-                    f"{images.pooled.shape[1]}, which it must be with objective.head=False"
-                )
-            towers.logits(images.pooled, texts.pooled)
-
-        return {PLAYER: self.towers.init(key, batch["tokens"][:1], method=once)["params"]}
+        return {PLAYER: self.towers.init(key, image, batch["tokens"][:1])["params"]}
 
     def apply(self, params: Params, *args: Any, method: Any) -> Any:
         """The towers' `method` with these parameters."""

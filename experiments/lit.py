@@ -1,0 +1,93 @@
+"""Locked-image tuning: which tower may learn, and which begins pretrained (Zhai et al. 2022).
+
+    python -c "from vismem.pretrained.squeezenet import convert; \\
+        convert('../shared/data/squeezenet/decoded_squeezenet10_OIHW.npz', 'runs/squeezenet')"
+    vismem sweep experiments/lit.py:emoji
+    vismem table experiments/lit.py:emoji
+    vismem sweep experiments/lit.py:world
+
+The first letter is the image tower's, the second the text tower's: L is pretrained and locked, U
+pretrained and tuned, u trained from nothing. The image tower is SqueezeNet, or another folder with
+"emoji,tower=FOLDER" (DINOv2, CLIP, ViT, ...), "uu" excepted; the pretrained text tower is MiniLM.
+Emoji that differ in skin tone only are on one side of the split; 20% are held out.
+"""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from vismem.errors import UserError
+from vismem.reports import sweeps
+
+TEXTS = str(Path(__file__).with_name("text_encoders.py"))
+EMOJI = {
+    "name": "folder",
+    "root": "../shared/data/emoji",
+    "val": 0.0,
+    "test": 0.2,
+    "alike": "_1f3f[b-f]",  # the code points of skin tones
+    "keywords": 3,
+}
+WORLD = {"name": "world", "preset": "tiny", "style": "fixed", "examples": 4_000}
+
+
+def get_config(argument: str = "") -> ConfigDict:
+    """The config of Lu; `argument` is "emoji" (or nothing) or "world", and may go on with
+    ",tower=FOLDER".
+    """
+    data, _, tower = (argument or "emoji").partition(",tower=")
+    if data not in ("emoji", "world"):
+        raise UserError(f"lit.py:{argument}: the argument is emoji or world[,tower=FOLDER]")
+    config = ConfigDict()
+    config.seed = 0
+    config.batch_size = 128
+    config.epochs = 30
+
+    config.data = {
+        "source": EMOJI if data == "emoji" else WORLD,
+        "size": 128,
+        "tokenizer": {"name": "bpe", "vocab_size": 2048, "length": 32},
+        "cache": 4_000,
+        "cache_image": "runs/image_cache",
+    }
+    config.vision = {"name": "pretrained", "folder": tower or "runs/squeezenet"}
+    config.text = {"name": "transformer", "width": 128, "layers": 2, "heads": 4}
+    config.objective = {"name": "contrastive", "width": 256, "head": False}
+    config.optimizer = {
+        "name": "adamw",
+        "lr": 1e-3,
+        "warmup": 0.1,
+        "weight_decay": 0.01,
+        "freeze": (("vision_encoder/", True),),
+    }
+    config.ema = 0.99
+
+    config.log_every = 10
+    config.checkpoint = {"every": 200, "best": ""}
+    config.evaluators = {"retrieval": {"name": "retrieval"}}
+    return config
+
+
+def sweep() -> dict:
+    text = {"name": "pretrained", "folder": sweeps.declared(TEXTS, "minilm")}
+    unlocked = {"optimizer.freeze": (), "data.cache_image": "", "objective.head": True}
+    return {
+        "rows": {
+            "Lu": {},
+            "Lu, head": {"objective.head": True},
+            "LU": {"text": text},
+            "Uu": unlocked,
+            "uu": {**unlocked, "vision": {"name": "squeezenet", "version": "1.0"}},
+        },
+        "seeds": (0,),
+    }
+
+
+def table() -> dict:
+    shown = {"recall@1": True, "recall@5": True, "recall@10": True, "median_rank": False}
+    return {
+        f"{key}, {way}": {"metric": f"test/{way}/{key}", "percent": percent}
+        | ({} if percent else {"best": "min"})
+        for way in ("text_to_image", "image_to_text")
+        for key, percent in shown.items()
+    }
