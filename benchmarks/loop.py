@@ -47,7 +47,7 @@ class BareStep:
         step = make_train_step(objective, layout.optimizer, config.ema, config.optimizer.accumulate)
         self.step = compiled(step, layout.shardings, mesh)
         self.batch = hosts.put(batch, mesh)
-        type(self).flops = train_flops(objective, layout.shapes["params"], shapes)
+        type(self).flops = train_flops(objective, layout.optimizer, layout.shapes["params"], shapes)
         type(self).peak = machine_peak(mesh)
         self.since = None
 

@@ -68,6 +68,18 @@ def test_the_best_checkpoint_is_kept(tmp_path):
     assert len(kept) == 2
 
 
+def test_a_best_that_nothing_measures_is_named(tmp_path):
+    """Before the training, or as soon as all has been measured once; what was learned is saved."""
+    with pytest.raises(UserError, match=r"checkpoint\.best='toy/nrm': .* did you mean 'toy/norm'"):
+        train(toy.run_config("checkpoint.best=toy/nrm", "steps=50"), tmp_path)
+    assert lines(tmp_path)[-1]["step"] == 4
+    assert train(toy.run_config("checkpoint.best=toy/norm", "steps=5"), tmp_path)["steps"] == 5
+    at_the_end = toy.run_config("checkpoint.best=toy/norm", "evaluators.norm.every=0")
+    with pytest.raises(UserError, match=r"checkpoint\.best='toy/norm': no evaluator gives it"):
+        train(at_the_end, tmp_path / "other")
+    assert lines(tmp_path / "other") == []
+
+
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
     with pytest.raises(UserError, match="step 1: loss is inf; last good checkpoint: none"):
         train(toy.run_config("objective.explode_at=0.0"), tmp_path / "at_once")

@@ -3,7 +3,17 @@
 import signal
 import time
 
-from vismem.training.signals import Signals
+import pytest
+
+from vismem.training.signals import EXIT_CODES, Signals
+
+
+@pytest.fixture(autouse=True)
+def _handlers():
+    before = {number: signal.getsignal(number) for number in (*EXIT_CODES, signal.SIGALRM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def raised_in(file):

@@ -9,8 +9,10 @@ from jax.sharding import Mesh
 from vismem import data as examples
 from vismem.data import DataConfig, pipeline
 from vismem.data.tokenizers import Tokenizer
+from vismem.errors import UserError
 from vismem.objectives.base import Objective
 from vismem.parallel import hosts
+from vismem.parallel.mesh import batch_shards
 from vismem.random import named_key
 
 
@@ -38,8 +40,14 @@ class ValidationLoss:
     ):
         source = examples.source(data, split)
         self.split, self.mesh = split, mesh
-        self.batches = max(1, min(count, len(source)) // batch_size)
-        batch_size = min(batch_size, len(source))
+        count, parts = min(count, len(source)), batch_shards(mesh)
+        batch_size = min(batch_size, count) // parts * parts
+        if not batch_size:
+            raise UserError(
+                f"evaluators: loss finds {count} examples of {split!r} for a mesh that cuts a batch "
+                f"into {parts} parts; raise count and batch_size, or take a larger split"
+            )
+        self.batches = count // batch_size
         self.open = lambda: pipeline.batches(
             data,
             source,

@@ -31,14 +31,15 @@ class CheckpointConfig:
     Attributes:
       every: steps between saves; the last step is always saved.
       keep: how many of the latest to keep.
-      best: an evaluator's number, e.g. "val/loss". A checkpoint is also saved whenever it is
-        measured, and the one where it was best is kept beside the latest. "" for none.
+      best: a number that an evaluator gives every few steps, e.g. "val/loss". A checkpoint is also
+        saved whenever it is measured, and the one where it was best is kept beside the latest. ""
+        for none.
       best_mode: whether the least or the greatest of it is best.
     """
 
     every: int = 500
     keep: int = 2
-    best: str = "val/loss"
+    best: str = ""
     best_mode: Literal["min", "max"] = "min"
 
     def __post_init__(self):

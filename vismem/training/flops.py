@@ -2,16 +2,18 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from jax.sharding import Mesh
 
-from vismem.objectives.base import Batch, Objective, Params
+from vismem.objectives.base import Batch, Objective
+from vismem.training.optimizer import Optimizer
+from vismem.training.step import player_loss
 
 
 def matmul_flops(function: Callable[..., Any], *arguments: Any) -> int:
@@ -23,44 +25,89 @@ def matmul_flops(function: Callable[..., Any], *arguments: Any) -> int:
     Args:
       *arguments: arrays or `jax.ShapeDtypeStruct`s; nothing is computed.
     """
-    return _flops(jax.make_jaxpr(function)(*arguments).jaxpr)
+    jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
+    return _flops(jaxpr, [False] * len(jaxpr.invars))[0]
 
 
-def train_flops(objective: Objective, params: Params, batch: Batch) -> int:
-    """FLOPs that a train step needs: three times the forward losses', whatever is computed again.
+def train_flops(
+    objective: Objective, optimizer: Optimizer, params: Mapping[str, Any], batch: Batch
+) -> int:
+    """FLOPs that a train step needs, whatever is computed again: every product of the losses, and
+    for its gradient one more for each factor that depends on trained parameters.
 
     Args:
-      params, batch: arrays or their shapes.
+      optimizer: knows which parameters are trained.
+      params, batch: of the state, or their shapes.
     """
-    key = jax.random.key(0)
-    return 3 * sum(
-        matmul_flops(partial(objective.loss, player), params, batch, key)
-        for player in objective.players
-    )
-
-
-def _flops(jaxpr: Jaxpr) -> int:
     total = 0
-    for eqn in jaxpr.eqns:
-        match eqn.primitive.name:
-            case "dot_general":
-                (contracted, _), _ = eqn.params["dimension_numbers"]
-                shape = eqn.invars[0].aval.shape
-                depth = math.prod(shape[d] for d in contracted)
-                total += 2 * eqn.outvars[0].aval.size * depth
-            case "conv_general_dilated":
-                kernel = eqn.invars[1].aval
-                outputs = kernel.shape[eqn.params["dimension_numbers"].rhs_spec[0]]
-                total += 2 * eqn.outvars[0].aval.size * kernel.size // outputs
-            case "scan":
-                total += eqn.params["length"] * sum(map(_flops, _inner(eqn.params)))
-            case "cond":
-                total += max(map(_flops, _inner(eqn.params)))
-            case "while":
-                pass
-            case _:
-                total += sum(map(_flops, _inner(eqn.params)))
+    for player in objective.players:
+        trained, frozen = optimizer.split(player, params[player])
+        loss = partial(player_loss, objective, optimizer, player)
+        jaxpr = jax.make_jaxpr(loss)(params, frozen, trained, batch, jax.random.key(0)).jaxpr
+        first = len(jax.tree.leaves((params, frozen)))
+        last = first + len(trained)
+        total += _flops(jaxpr, [first <= i < last for i in range(len(jaxpr.invars))])[0]
     return total
+
+
+def _flops(jaxpr: Jaxpr, moving: Sequence[bool]) -> tuple[int, list[bool]]:
+    """FLOPs of a jaxpr and its gradient.
+
+    Args:
+      moving: which inputs depend on what the gradient is for.
+
+    Returns:
+      FLOPs, and which outputs depend on it.
+    """
+    total, moves = 0, dict(zip(jaxpr.invars, moving))
+
+    def moved(atom: Any) -> bool:
+        return not isinstance(atom, Literal) and moves.get(atom, False)
+
+    for eqn in jaxpr.eqns:
+        given = [moved(x) for x in eqn.invars]
+        flops, found = _equation(eqn, given)
+        total += flops
+        for out, moving in zip(eqn.outvars, found):
+            moves[out] = moving and jnp.issubdtype(out.aval.dtype, jnp.inexact)
+    return total, [moved(x) for x in jaxpr.outvars]
+
+
+def _equation(eqn: JaxprEqn, given: list[bool]) -> tuple[int, list[bool]]:
+    """`_flops` of one equation."""
+    inner = list(_inner(eqn.params))
+    match eqn.primitive.name:
+        case "dot_general":
+            (contracted, _), _ = eqn.params["dimension_numbers"]
+            shape = eqn.invars[0].aval.shape
+            depth = math.prod(shape[d] for d in contracted)
+            flops = 2 * eqn.outvars[0].aval.size * depth
+            return flops * (1 + sum(given)), [any(given)]
+        case "conv_general_dilated":
+            kernel = eqn.invars[1].aval
+            outputs = kernel.shape[eqn.params["dimension_numbers"].rhs_spec[0]]
+            flops = 2 * eqn.outvars[0].aval.size * kernel.size // outputs
+            return flops * (1 + sum(given)), [any(given)]
+        case "stop_gradient" | "while":
+            return 0, [False] * len(eqn.outvars)
+        case "scan":
+            first, carried = eqn.params["num_consts"], eqn.params["num_carry"]
+            while True:  # what the carry depends on after a turn, it depends on in the next
+                flops, found = _flops(inner[0], given)
+                carry = slice(first, first + carried)
+                after = [a or b for a, b in zip(given[carry], found[:carried])]
+                if after == given[carry]:
+                    return eqn.params["length"] * flops, found
+                given[carry] = after
+        case "cond":
+            branches = [_flops(branch, given[1:]) for branch in inner]
+            found = [any(outs) for outs in zip(*(found for _, found in branches))]
+            return max(flops for flops, _ in branches), found
+        case _ if len(inner) == 1 and len(inner[0].invars) == len(given):  # jit, checkpoint, ...
+            return _flops(inner[0], given)
+        case _:
+            flops = sum(_flops(x, [any(given)] * len(x.invars))[0] for x in inner)
+            return flops, [any(given)] * len(eqn.outvars)
 
 
 def _inner(params: dict[str, Any]) -> Iterator[Jaxpr]:
