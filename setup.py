@@ -30,9 +30,16 @@ setup(
     ],
     extras_require={
         "captions": ["sacrebleu>=2.5", "pycocoevalcap>=1.2"],  # how near captions are
+        "edits": ["scikit-image>=0.25"],  # PSNR and SSIM
         "geneva": ["h5py>=3.11"],
         "launch": ["kubernetes-validate>=1.31", "kubeflow-trainer-api>=2"],  # for its tests
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff==0.14.5", "h5py>=3.11"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff==0.14.5",
+            "h5py>=3.11",
+            "scikit-image>=0.25",
+        ],
     },
     entry_points={"console_scripts": ["vismem = vismem.cli:main"]},
 )

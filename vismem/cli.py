@@ -85,6 +85,25 @@ def arguments() -> argparse.ArgumentParser:
         action="store_true",
         help="show every step's estimate, and what each memory slot attended to",
     )
+    sub.add_argument(
+        "--conversation", action="store_true", help="the texts are the turns of one conversation"
+    )
+
+    sub = command(talk, "draw in conversation, in the terminal")
+    sub.add_argument("folder", metavar="RUN", help="a run's folder, e.g. runs/memory")
+    sub.add_argument("--session", metavar="FILE", help="go on with what /save wrote")
+    sub.add_argument(
+        "--out", metavar="FOLDER", type=Path, default=Path("talk"), help="for pictures (talk)"
+    )
+    sub.add_argument("--seed", type=int, default=0, help="of the noise of a new session (0)")
+
+    sub = command(edit, "change a picture with a trained run")
+    sub.add_argument("folder", metavar="RUN", help="a run's folder, e.g. runs/editing")
+    sub.add_argument("text", metavar="TEXT", help="what is to be in the mask; or what to do")
+    sub.add_argument("--image", metavar="FILE", required=True, help="the picture")
+    sub.add_argument("--mask", metavar="FILE", help="as large, white where the picture may change")
+    sub.add_argument("--out", type=Path, default=Path("out.png"), help="the new one (out.png)")
+    sub.add_argument("--seed", type=int, default=0, help="of the noise (0)")
 
     sub = command(caption, "say what pictures show, with a trained run")
     sub.add_argument("folder", metavar="RUN", help="a run's folder, e.g. runs/captions")
@@ -194,20 +213,24 @@ def draw(options: argparse.Namespace) -> None:
     check_picture(options.out)
 
     import vismem
-    from vismem.drawing import sheets
+    from vismem.drawing import sessions, sheets
 
-    drawing = vismem.load(options.folder).draw(
-        options.texts,
-        seed=options.seed,
-        steps=options.steps,
-        solver=options.solver,
-        guidance_scale=options.guidance,
-        trace=options.steps_strip,
-    )
-    if options.steps_strip:
-        sheet = sheets.strip(drawing, options.texts)
+    artist, texts = vismem.load(options.folder), options.texts
+    how = {
+        "seed": options.seed,
+        "steps": options.steps,
+        "solver": options.solver,
+        "guidance_scale": options.guidance,
+        "trace": options.steps_strip,
+    }
+    if options.conversation:
+        sheet = sheets.conversation(sessions.converse(artist, texts, **how), texts)
     else:
-        sheet = sheets.grid(drawing.images, options.texts)
+        drawing = artist.draw(texts, **how)
+        if options.steps_strip:
+            sheet = sheets.strip(drawing, texts)
+        else:
+            sheet = sheets.grid(drawing.images, texts)
     save(sheet, options.out)
 
 
@@ -227,6 +250,38 @@ def save(sheet: "Image.Image", out: Path) -> None:
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written: {error.strerror}") from None
     print(out)
+
+
+def talk(options: argparse.Namespace) -> None:
+    """Draws in conversation: a line says what to draw or to change; /help says what else."""
+    import vismem
+    from vismem.drawing import talk
+
+    artist = vismem.load(options.folder)
+    session = artist.resume(options.session) if options.session else artist.session(options.seed)
+    talk.Talk(session, options.out).run(talk.lines())
+
+
+def edit(options: argparse.Namespace) -> None:
+    """Changes a picture: inside a mask, where nothing else changes by a bit; or as told."""
+    check_picture(options.out)
+
+    from PIL import Image
+
+    from vismem.data import images
+
+    picture, mask = (
+        file and images.read(*os.path.split(os.path.abspath(file)))
+        for file in (options.image, options.mask)
+    )
+
+    import vismem
+    from vismem.drawing import editing
+
+    where = None if mask is None else mask.mean(-1) >= 128
+    artist = vismem.load(options.folder)
+    edited = editing.edit(artist, picture, options.text, where, options.seed)
+    save(Image.fromarray(edited), options.out)
 
 
 def caption(options: argparse.Namespace) -> None:

@@ -37,6 +37,7 @@ Example = dict[str, Any]
 
 SOURCES = {
     "world": "vismem.data.world:WorldSource",
+    "expansions": "vismem.data.expansions:ExpansionSource",
     "questions": "vismem.data.questions:QuestionSource",
     "nlvr": "vismem.data.nlvr:NlvrSource",
     "folder": "vismem.data.folder:FolderSource",

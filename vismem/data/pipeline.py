@@ -17,7 +17,15 @@ from vismem.registry import build, nearest
 Batch = dict[str, np.ndarray]
 
 # What a batch has of an example besides pictures and texts.
-KEPT = {"label": np.int32, "skipped": np.int32, "mask": bool, "needs_memory": bool}
+KEPT = {
+    "label": np.int32,
+    "skipped": np.int32,
+    "mask": bool,
+    "needs_memory": bool,
+    "left": np.uint8,
+    "first": np.uint8,
+    "kept": bool,
+}
 
 
 class Batches(grain.DatasetIterator):
@@ -33,6 +41,8 @@ class Batches(grain.DatasetIterator):
     Of conversations, `image` and `tokens` have an axis of turns after the first, and there is
       mask: bool [b, T], the turns that there are; the others are all padding.
       needs_memory: bool [b, T], if the source tells.
+      left: uint8 [b, T, S, S, 3], first: uint8 [b, S, S, 3], kept: bool [b, T, S, S], if the source
+        has them (data/__init__.py).
 
     Attributes:
       skipped: records that this host passed over so far because they could not be read. The state

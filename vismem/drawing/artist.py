@@ -1,5 +1,6 @@
 """The artist: a trained model, its tokenizer and its parameters, drawing texts."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 
 from vismem import registry
-from vismem.drawing import SOLVERS
+from vismem.drawing import SOLVERS, sessions
 from vismem.drawing.scan import Guidance, draw
 from vismem.errors import UserError
 from vismem.models.generator import Carry
@@ -50,12 +51,14 @@ class Drawing:
       carry: what the next turn begins with: memory and picture.
       estimates: uint8 [T, N, H, W, 3], Y_t of every network evaluation, or None.
       attention: float32 [T, N, K, h, w], of the slots over the patches, or None.
+      memory: float32 [T, N, K, D], what the slots held, or None.
     """
 
     images: np.ndarray
     carry: Carry
     estimates: np.ndarray | None = None
     attention: np.ndarray | None = None
+    memory: np.ndarray | None = None
 
 
 class Artist:
@@ -74,6 +77,7 @@ class Artist:
         self.objective, self.tokenizer = objective, tokenizer
         self.config, self.params = config, params
         self._compiled: dict[Any, Any] = {}
+        self._open = jax.jit(lambda *given: objective.open(*given), static_argnums=2)
 
     def draw(
         self,
@@ -86,6 +90,7 @@ class Artist:
         guidance_scale: float | None = None,
         trace: bool = False,
         carry: Carry | None = None,
+        kept: np.ndarray | None = None,
     ) -> Drawing:
         """Draws every text once.
 
@@ -96,10 +101,12 @@ class Artist:
           steps, solver, guidance_scale: instead of the config's.
           trace: whether to keep what happened at every step.
           carry: of N conversations, what their turns before left; the texts say what comes next.
+          kept: bool [N, H, W], the pixels of the pictures which those left that must stay.
 
         Raises:
           UserError: an empty text, an unknown solver, steps below 1; a second turn from a model
-            that has not learned from conversations.
+            that has not learned from conversations, or a mask from one that has not learned to
+            leave pixels as they are.
         """
         if any(not text.strip() for text in texts):
             raise UserError("draw: a text is empty; say what to draw")
@@ -111,6 +118,10 @@ class Artist:
         params = self.params if params is None else params
         if carry is not None and not self.objective.converses(params):
             raise UserError("draw: the run has not learned from conversations; it has no next turn")
+        if kept is not None and not self.objective.inpaints(params):
+            raise UserError(
+                "draw: the run has not learned to paint within a mask; experiments/editing.py does"
+            )
         size = min(BATCH, len(texts))
         key = named_key(jax.random.key(seed), "draw")
         parts = []
@@ -119,8 +130,9 @@ class Artist:
             rows = np.minimum(np.arange(start, start + size), len(texts) - 1)
             count = min(size, len(texts) - start)
             tokens = np.stack([self.tokenizer.encode(texts[row]) for row in rows])
-            before = take(carry, rows)
-            result = program(params, tokens, jax.random.fold_in(key, start), before)
+            part = None if kept is None else kept[rows]
+            begun = take(carry, rows)
+            result = program(params, tokens, jax.random.fold_in(key, start), begun, part)
             left, seen = jax.device_get(result)
             parts.append((take(left, np.arange(count)), seen, count))
         left = jax.tree.map(lambda *x: np.concatenate(x), *[p[0] for p in parts])
@@ -131,7 +143,32 @@ class Artist:
         attention = np.concatenate([s.attention[:, :n] for _, s, n in parts], axis=1)
         side = round(attention.shape[-1] ** 0.5)
         maps = attention.reshape(*attention.shape[:-1], side, side)
-        return Drawing(images, left, to_uint8(estimates), maps if attention.shape[2] else None)
+        if not attention.shape[2]:
+            return Drawing(images, left, to_uint8(estimates))
+        memory = np.concatenate([s.memory[:, :n] for _, s, n in parts], axis=1)
+        return Drawing(images, left, to_uint8(estimates), maps, memory)
+
+    def open(self, pictures: np.ndarray, params: Params | None = None) -> Carry:
+        """What conversations about given pictures begin with, for `draw`.
+
+        Args:
+          pictures: uint8 [N, H, W, 3], of the model's size.
+          params: instead of the artist's own.
+        """
+        params = self.params if params is None else params
+        if not self.objective.converses(params):
+            raise UserError("open: the run has not learned from conversations; it edits nothing")
+        length = len(self.tokenizer.encode("a"))
+        seen = pictures.astype(np.float32) / 127.5 - 1
+        return jax.device_get(self._open(params, seen, length))
+
+    def session(self, seed: int = 0) -> sessions.Session:
+        """A conversation that has yet to begin."""
+        return sessions.Session(self, seed)
+
+    def resume(self, path: str | os.PathLike) -> sessions.Session:
+        """The conversation that a file of `Session.save` holds."""
+        return sessions.load(self, path)
 
     def _program(self, steps: int, solver: str, scale: float, trace: bool) -> Any:
         """The compiled drawing, one for each way to draw."""
@@ -140,8 +177,8 @@ class Artist:
             guidance = Guidance(scale, self.config.guidance_interval, self.config.memory_guidance)
             schedule = registry.resolve(SOLVERS, solver, "drawing.solver")(steps)
             self._compiled[way] = jax.jit(
-                lambda params, tokens, key, carry: draw(
-                    self.objective, params, tokens, key, schedule, guidance, trace, carry
+                lambda params, tokens, key, carry, kept: draw(
+                    self.objective, params, tokens, key, schedule, guidance, trace, carry, kept
                 )
             )
         return self._compiled[way]

@@ -39,10 +39,12 @@ class Trace:
     Attributes:
       estimates: Y_t, [N, B, H, W, C] in [-1, 1].
       attention: of the slots over the patches, [N, B, K, P].
+      memory: M_t, [N, B, K, D].
     """
 
     estimates: Array
     attention: Array
+    memory: Array
 
 
 def draw(
@@ -54,6 +56,7 @@ def draw(
     guidance: Guidance,
     trace: bool = False,
     carry: Carry | None = None,
+    kept: Array | None = None,
 ) -> tuple[Carry, Trace | None]:
     """Draws texts, a turn of a conversation each: a pure function, to be jitted by the caller.
 
@@ -64,8 +67,9 @@ def draw(
       key: of the noise.
       solver: schedule and update.
       guidance: scales.
-      trace: whether estimates and attention of every evaluation are kept.
+      trace: whether what happened at every evaluation is given.
       carry: what the turn before left; None in a first turn.
+      kept: bool [B, H, W], the pixels of the picture which that left that must stay as they are.
 
     Returns:
       What the turn leaves to the next, its `estimate` the pictures [B, H, W, C] in [-1, 1], and the
@@ -76,7 +80,12 @@ def draw(
     begin = objective.apply(params, batch, method="begin")
     first = begin if carry is None else carry
     everywhere = branches.carry(first)
-    context = objective.encode(params, branches.texts(tokens), everywhere.estimate)
+    before = everywhere.estimate
+    if kept is not None:
+        kept = kept[..., None]
+        everywhere_kept = jnp.tile(kept.astype(before.dtype), (branches.count, 1, 1, 1))
+        before = jnp.concatenate([before, everywhere_kept], axis=-1)
+    context = objective.encode(params, branches.texts(tokens), before)
     empty = branches.carry(begin.replace(estimate=first.estimate))
     canvas = objective.start(key, first.estimate.shape)
     times = jnp.asarray(solver.times)
@@ -91,8 +100,11 @@ def draw(
             params, carry, canvases, jnp.full(len(canvases), time), context
         )
         estimate = branches.combine(carry.estimate, time)
+        if kept is not None:
+            estimate = jnp.where(kept, first.estimate, estimate)
         canvas, memo = solver.advance(objective, index, canvas, estimate, memo)
-        return (canvas, carry, memo), (estimate, attention[:batch]) if trace else ()
+        seen = (estimate, attention[:batch], carry.memory[:batch])
+        return (canvas, carry, memo), seen if trace else ()
 
     state = (canvas, everywhere, solver.start(canvas, named_key(key, "solver")))
     (canvas, _, _), seen = jax.lax.scan(step, state, jnp.arange(len(solver.times) - 1))

@@ -56,7 +56,61 @@ def strip(drawing: Drawing, texts: Sequence[str], side: int = 96, most: int = 12
         frames = [*drawing.estimates[steps, i], drawing.images[i]]
         maps = drawing.attention[steps, i] if drawing.attention is not None else None
         blocks.append(_strip(frames, maps, text, steps, side))
-    sheet = Image.new("RGB", (blocks[0].width, sum(b.height for b in blocks)), PAPER)
+    return _stacked(blocks)
+
+
+def conversation(drawings: Sequence[Drawing], texts: Sequence[str]) -> Image.Image:
+    """The turns of one conversation in a row; those with a trace one beneath the other, every step
+    of them, and under all what the memory slots held.
+
+    Args:
+      drawings: one a turn, each of one picture.
+      texts: one a turn.
+    """
+    if drawings[0].estimates is None:
+        return grid(np.concatenate([d.images for d in drawings]), texts, columns=len(texts))
+    blocks = [strip(drawing, [text]) for drawing, text in zip(drawings, texts)]
+    if drawings[0].memory is not None:
+        blocks.append(slots([drawing.memory[:, 0] for drawing in drawings]))
+    return _stacked(blocks)
+
+
+def slots(memory: Sequence[np.ndarray], side: int = 12) -> Image.Image:
+    """What memory slots held over time: a row a slot, a column a step, turns apart from each other.
+
+    Red, green and blue are the first three principal components of all slots at all times, so that
+    like colours are like contents.
+
+    Args:
+      memory: of every turn, float32 [T, K, D].
+      side: pixels of a cell.
+    """
+    contents = np.concatenate(memory)
+    steps, count, width = contents.shape
+    flat = contents.reshape(-1, width) - contents.mean((0, 1))
+    _, _, axes = np.linalg.svd(flat, full_matrices=False)
+    parts = flat @ axes[:3].T
+    low, high = parts.min(0), parts.max(0)
+    colors = (255 * (parts - low) / np.maximum(high - low, 1e-9)).astype(np.uint8)
+    cells = np.zeros((count, steps, 3), np.uint8)
+    cells[..., : colors.shape[-1]] = colors.reshape(steps, count, -1).swapaxes(0, 1)
+    line = line_height()
+    wide = steps * side + (len(memory) + 1) * MARGIN
+    sheet = Image.new("RGB", (wide, 2 * MARGIN + line + count * side), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    left = first = 0
+    for turn, held in enumerate(memory):
+        left, last = left + MARGIN, first + len(held)
+        pen.text((left, MARGIN // 2), f"slots, turn {turn + 1}", fill=INK, font=font(""))
+        part = Image.fromarray(np.ascontiguousarray(cells[:, first:last]))
+        size = (len(held) * side, count * side)
+        sheet.paste(part.resize(size, Image.Resampling.NEAREST), (left, MARGIN + line))
+        left, first = left + size[0], last
+    return sheet
+
+
+def _stacked(blocks: Sequence[Image.Image]) -> Image.Image:
+    sheet = Image.new("RGB", (max(b.width for b in blocks), sum(b.height for b in blocks)), PAPER)
     top = 0
     for block in blocks:
         sheet.paste(block, (0, top))

@@ -1,0 +1,59 @@
+"""Pictures of the tiny world changed: inpainted, as instructed, restyled, restored.
+
+    vismem train experiments/editing.py
+    vismem train experiments/editing.py:inpaint           # or another kind, alone
+    vismem edit runs/editing --image in.png --mask mask.png "a yellow star" --out out.png
+    vismem edit runs/editing --image in.png "make everything blue" --out out.png
+
+One objective for all: every edit is a conversation of one turn that begins with the picture to be
+changed, which memory has read. A mask is a channel beside that picture. What came out is in
+experiments/RESULTS.md.
+"""
+
+from ml_collections import ConfigDict
+
+from vismem.errors import UserError
+from vismem.worlds.edits import KINDS
+
+
+def get_config(argument: str = "") -> ConfigDict:
+    """The config; `argument` is a kind of edit, or "" for all."""
+    if argument not in ("", *KINDS):
+        raise UserError(f"editing.py:{argument}: the argument is nothing or {', '.join(KINDS)}")
+    config = ConfigDict()
+    config.seed = 0
+    config.batch_size = 32
+    config.steps = 6_000
+
+    kinds = {kind: 1.0 for kind in ([argument] if argument else KINDS)}
+    config.data = {
+        "source": {"name": "edits", "kinds": kinds, "lang": "en"},
+        "size": 32,
+        "tokenizer": {"name": "bpe", "vocab_size": 512, "length": 24},
+    }
+    config.text = {"name": "transformer", "width": 128, "layers": 2, "heads": 4}
+    config.vision = {"name": "patches"}
+    config.fusion = {"name": "attention"}
+    config.painter = {"width": 128, "layers": 4, "heads": 4, "patch": 8}
+    config.memory = {"enabled": True, "slots": 8, "update": "gated"}
+    config.strategy = {"enabled": True}
+
+    config.objective = {
+        "name": "flow",
+        "prediction": "x",
+        "time_mean": -1.2,
+        "unroll": 1,
+        "remat": False,
+    }
+    config.optimizer = {"name": "muon", "lr": 3e-3, "warmup": 100, "weight_decay": 0.01}
+    config.ema = 0.998
+    config.drawing = {"steps": 12, "solver": "renoise", "guidance_scale": 1.5}
+
+    config.log_every = 50
+    config.checkpoint = {"every": 1_000, "keep": 1, "best": "val/loss"}
+    config.evaluators = {
+        "loss": {"name": "loss", "every": 1_000, "count": 256},
+        "progress": {"name": "edits", "every": 2_000, "split": "val", "count": 64},
+        "test": {"name": "edits", "count": 256},
+    }
+    return config

@@ -1,0 +1,265 @@
+"""Sessions, the talk in the terminal, and editing, with a small model of random parameters."""
+
+import json
+import re
+import zipfile
+from types import SimpleNamespace
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from vismem.data.edits import GREY
+from vismem.drawing import sheets
+from vismem.drawing.artist import Artist, DrawConfig
+from vismem.drawing.editing import edit
+from vismem.drawing.sessions import converse, fingerprint
+from vismem.drawing.talk import Talk, blocks
+from vismem.errors import UserError
+from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
+from vismem.objectives.flow import Flow
+
+SIZE = 8
+
+
+def make_artist(seed: int) -> Artist:
+    """Draws conversations, and knows masks."""
+    flow = Flow(
+        text={"name": "transformer", "width": 8, "layers": 1, "heads": 2},
+        vision={"name": "patches"},
+        fusion={"name": "attention"},
+        painter=PainterConfig(width=8, layers=1, heads=2, patch=4),
+        memory=MemoryConfig(slots=3),
+        strategy=StrategyConfig(),
+        vocab_size=11,
+        image_size=SIZE,
+    )
+    batch = {
+        "image": np.zeros((1, 1, SIZE, SIZE, 3), np.uint8),
+        "tokens": np.zeros((1, 1, 5), np.int32),
+        "mask": np.ones((1, 1), bool),
+        "kept": np.zeros((1, 1, SIZE, SIZE), bool),
+    }
+    shapes = nn.unbox(jax.eval_shape(flow.init, jax.random.key(0), batch))
+    rng = np.random.default_rng(seed)
+    params = jax.tree.map(lambda x: 0.3 * rng.standard_normal(x.shape).astype(x.dtype), shapes)
+
+    def encode(text):
+        return np.frombuffer(text.encode().ljust(5)[:5], np.uint8).astype(np.int32) % 10 + 1
+
+    return Artist(flow, SimpleNamespace(encode=encode), DrawConfig(steps=2), params)
+
+
+@pytest.fixture(scope="module")
+def artist():
+    return make_artist(0)
+
+
+def test_the_same_seed_and_sentences_give_the_same_pictures(artist):
+    said = ["a red circle", "make it blue"]
+    one, two, other = (artist.session(seed=seed) for seed in (1, 1, 2))
+    first = [one.say(text) for text in said]
+    again = [two.say(text) for text in said]
+    assert first[0].shape == (1, SIZE, SIZE, 3)
+    np.testing.assert_array_equal(first, again)
+    assert (other.say(said[0]) != first[0]).any()
+    by_command = converse(artist, said, seed=1)
+    np.testing.assert_array_equal(by_command[1].images, first[1])
+
+
+def test_undo_takes_back_picture_and_memory(artist):
+    session = artist.session()
+    before = session.say("one")[0]
+    then = session.say("two")[0]
+    session.undo()
+    np.testing.assert_array_equal(session.picture, before)
+    np.testing.assert_array_equal(session.say("two")[0], then)
+    session.undo(2)
+    assert session.picture is None
+
+
+def test_a_branch_leaves_its_origin_alone(artist):
+    session = artist.session()
+    session.say("one")
+    branch = session.branch()
+    there, here = branch.say("two")[0], session.say("three")[0]
+    assert (there != here).any()
+    np.testing.assert_array_equal(session.picture, here)
+    assert [turn.text for turn in session.turns] == ["one", "three"]
+
+
+def test_what_is_liked_is_what_memory_goes_on_from(artist):
+    session = artist.session()
+    session.say("one")
+    candidates = session.say("two", candidates=2)
+    assert (candidates[0] != candidates[1]).any()
+    np.testing.assert_array_equal(session.picture, candidates[0])
+    other = session.branch()
+    np.testing.assert_array_equal(other.like(2), candidates[1])
+    assert (session.say("next")[0] != other.say("next")[0]).any()
+
+
+def test_a_session_goes_on_from_its_file_bit_by_bit(artist, tmp_path):
+    path = tmp_path / "talk.vismem"
+    session = artist.session(seed=5)
+    session.say("one")
+    session.say("two", candidates=2)
+    session.save(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["talk.vismem"]
+    resumed = artist.resume(path)
+    for one in (session, resumed):
+        one.like(2)
+    np.testing.assert_array_equal(resumed.say("three"), session.say("three"))
+    session.undo(2), resumed.undo(2)
+    np.testing.assert_array_equal(resumed.picture, session.picture)
+    with zipfile.ZipFile(path) as file:
+        assert json.loads(file.read("session.json"))["turns"][1]["text"] == "two"
+
+
+def test_files_of_another_model_or_damaged_ones_are_refused(artist, tmp_path):
+    path = tmp_path / "talk.vismem"
+    session = artist.session()
+    session.say("one")
+    session.save(path)
+    with pytest.raises(UserError, match="with another model"):
+        make_artist(1).resume(path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UserError, match="not a saved session"):
+        artist.resume(path)
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        artist.resume(tmp_path / "missing.vismem")
+    with pytest.raises(UserError, match="cannot be written"):
+        session.save(tmp_path / "no" / "folder.vismem")
+
+
+def test_the_fingerprint_is_of_every_parameter():
+    params = {"a": np.zeros(2, np.float32), "b": {"c": np.ones(3, np.float32)}}
+    same = {"b": {"c": np.ones(3, np.float32)}, "a": np.zeros(2, np.float32)}
+    assert fingerprint(params) == fingerprint(same)
+    same["b"]["c"][2] = np.nextafter(np.float32(1), 2)
+    assert fingerprint(params) != fingerprint(same)
+
+
+def test_mistakes_in_a_session_are_named(artist):
+    session = artist.session()
+    for mistake, said in (
+        (lambda: session.undo(), "undo: 1: 0 turns"),
+        (lambda: session.like(1), "nothing has been drawn"),
+        (lambda: session.say("one", candidates=0), "candidates=0"),
+        (lambda: session.say(" "), "text is empty"),
+        (lambda: session.say("one", mask=np.ones((SIZE, SIZE), bool)), "no picture yet"),
+    ):
+        with pytest.raises(UserError, match=said):
+            mistake()
+    session.say("one")
+    with pytest.raises(UserError, match="candidates 1 to 1"):
+        session.like(2)
+    assert len(session.turns) == 1
+
+
+# --- in the terminal -----------------------------------------------------------------------------
+
+
+def test_a_talk_goes_on_after_a_mistake(artist, tmp_path):
+    shown = []
+    talk = Talk(artist.session(), tmp_path / "out", shown.append)
+    file = tmp_path / "t.vismem"
+    said = ["one\n", "", "/undoo", "/undo x", "/undo 9", "/candidates 2", "two", "/like 2", "/like"]
+    talk.run([*said, "/branch", "three", "/branch", f"/save {file}", "/help", "/quit", "not said"])
+    assert [line for line in shown if line.startswith("vismem:")] == [
+        "vismem: /undoo: unknown command; did you mean 'undo'?",
+        "vismem: /undo x: takes a number",
+        "vismem: undo: 9: 1 turns have been drawn",
+        "vismem: /like : takes a number",
+    ]
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        *("1.png", "2-1.png", "2-2.png", "b1-3-1.png", "b1-3-2.png")
+    }
+    liked = np.asarray(Image.open(tmp_path / "out" / "2-2.png"))
+    np.testing.assert_array_equal(artist.resume(file).picture, liked)
+    assert len(talk.session.turns) == 2
+
+
+def test_half_blocks_are_the_pixels():
+    picture = np.random.default_rng(0).integers(0, 256, (4, 3, 3)).astype(np.uint8)
+    lines = blocks(picture).split("\n")
+    assert len(lines) == 2
+    for y, line in enumerate(lines):
+        assert line.count("▀") == 3
+        numbers = re.findall(r"38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)", line)
+        pixels = np.array(numbers, int).reshape(3, 2, 3)
+        np.testing.assert_array_equal(pixels, picture[2 * y : 2 * y + 2].swapaxes(0, 1))
+    assert blocks(np.zeros((100, 200, 3), np.uint8)).count("▀") == 64 * 16
+
+
+# --- editing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (20, 33)])
+def test_nothing_changes_outside_a_mask(artist, shape):
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (*shape, 3)).astype(np.uint8)
+    mask = np.zeros(shape, bool)
+    mask[1:4, 2:7] = True
+    edited = edit(artist, picture, "a star", mask)
+    np.testing.assert_array_equal(edited[~mask], picture[~mask])
+    assert (edited[mask] != picture[mask]).any()
+    # What is under the mask is not looked at, what is beside it is.
+    other = np.where(mask[..., None], 255 - picture, picture)
+    np.testing.assert_array_equal(edit(artist, other, "a star", mask)[mask], edited[mask])
+    other = np.where(mask[..., None], picture, 255 - picture)
+    assert (edit(artist, other, "a star", mask)[mask] != edited[mask]).any()
+
+
+def test_what_is_kept_is_in_the_drawing_from_the_first_estimate_on(artist):
+    pictures = np.full((1, SIZE, SIZE, 3), GREY, np.uint8)
+    pictures[:, :, :3] = 200
+    kept = np.zeros((1, SIZE, SIZE), bool)
+    kept[:, :, :3] = True
+    drawing = artist.draw(["a"], carry=artist.open(pictures), kept=kept, trace=True)
+    assert (drawing.estimates[:, kept] == 200).all()
+    assert (drawing.images[kept] == 200).all()
+
+
+def test_without_a_mask_the_picture_is_what_the_turn_begins_with(artist):
+    picture = np.full((SIZE, SIZE, 3), 10, np.uint8)
+    dark, light = edit(artist, picture, "a"), edit(artist, 255 - picture, "a")
+    assert (dark != light).any()
+
+
+def test_masks_that_do_not_fit_are_named(artist):
+    picture = np.zeros((8, 12, 3), np.uint8)
+    for mask, said in (
+        (np.ones((8, 8), bool), "mask: 8 x 8 pixels; the picture has 12 x 8"),
+        (np.zeros((8, 12), bool), "nothing may change"),
+        (np.ones((8, 12), bool), "does not fit into a square of 8"),
+    ):
+        with pytest.raises(UserError, match=said):
+            edit(artist, picture, "a star", mask)
+
+
+# --- figures -------------------------------------------------------------------------------------
+
+
+def test_a_conversation_on_a_sheet(artist):
+    texts = ["one", "two"]
+    plain = sheets.conversation(converse(artist, texts), texts)
+    drawings = converse(artist, texts, trace=True)
+    assert drawings[1].memory.shape == (2, 1, 3, 8)
+    steps = sheets.conversation(drawings, texts)
+    assert steps.height > 2 * plain.height
+
+
+def test_like_slots_have_like_colours():
+    rng = np.random.default_rng(0)
+    one, other = rng.standard_normal((2, 8))
+    memory = [np.stack([[one, one], [other, one]]), np.stack([[one, other]])]
+    sheet = np.asarray(sheets.slots(memory, side=4))
+    top = sheets.MARGIN + sheets.line_height()
+    cells = sheet[top + 1 :: 4][:2]  # a row of pixels for each slot
+    at = [sheets.MARGIN + 1, sheets.MARGIN + 5, 2 * sheets.MARGIN + 9]
+    colors = cells[:, at].tolist()
+    assert colors[0][0] == colors[1][0] == colors[1][1] == colors[0][2]
+    assert colors[0][1] == colors[1][2] != colors[0][0]

@@ -1,0 +1,104 @@
+"""Evaluators of edits and corrections against artists whose worth is known."""
+
+import numpy as np
+import pytest
+
+from vismem.data import DataConfig
+from vismem.data.edits import shown
+from vismem.drawing.artist import Drawing
+from vismem.errors import UserError
+from vismem.evaluation.corrections import Corrections
+from vismem.evaluation.edits import EditScores
+from vismem.models.generator import Carry
+from vismem.worlds.render import render
+
+pytest.importorskip("skimage")
+EDITS = DataConfig(source={"name": "edits"}, size=32)
+TALKS = DataConfig(source={"name": "dialogue", "turns": 3}, size=32)
+
+
+class Editor:
+    """Edits as it should, or gives back what it was given."""
+
+    def __init__(self, evaluator: EditScores, able: bool):
+        self.able = able
+        self.after = {
+            shown(edit, 32, i)[0].tobytes(): render(edit.after, 32)
+            for edits in evaluator.edits.values()
+            for i, edit in enumerate(edits)
+        }
+
+    def open(self, pictures, params):
+        return pictures
+
+    def draw(self, texts, *, params, seed, carry, kept):
+        drawn = [self.after[picture.tobytes()] if self.able else picture for picture in carry]
+        return Drawing(np.stack(drawn), carry=None)
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_edits(able):
+    evaluator = EditScores(artist=None, data=EDITS, seed=0, count=16)
+    evaluator.artist = Editor(evaluator, able)
+    numbers = evaluator.run({"ema": None})
+    for kind in ("inpaint", "instruct", "restyle"):
+        share = numbers[f"test/{kind}/exact_claim"]
+        assert share > 0.9 if able else share == 0
+    for kind in ("inpaint", "instruct"):
+        assert numbers[f"test/{kind}/change_outside"] == 0
+    if not able:
+        for damage in ("", ", noise", ", blur", ", downscaled", ", occluded"):
+            for name in ("psnr", "ssim"):
+                own, given = (numbers[f"test/restore/{of}{name}{damage}"] for of in ("", "input "))
+                assert own == given
+                assert given < {"psnr": 40, "ssim": 0.999}[name]
+    else:
+        assert numbers["test/restore/ssim"] == 1
+        assert numbers["test/restore/psnr"] == np.inf
+    assert numbers["test inpaint"].width > 4 * 128
+
+
+class Listener:
+    """Draws near misses in last turns, and what is right once it has been corrected so often."""
+
+    def __init__(self, talks, turns: int, patience: int):
+        self.talks, self.turns, self.patience, self.drawn = talks, turns, patience, 0
+
+    def draw(self, texts, *, params, seed, carry):
+        turn, self.drawn = self.drawn, self.drawn + 1
+        if turn < self.turns - 1:
+            assert texts == [talk.texts[turn] for talk in self.talks]
+        elif turn >= self.turns:
+            assert all("should be" in text for text in texts)
+        right = turn >= self.turns - 1 + self.patience
+        images = np.stack(
+            [
+                talk.image(self.turns - 1, 32)
+                if right
+                else render(talk.near_miss(self.turns - 1).scene, 32)
+                for talk in self.talks
+            ]
+        )
+        if turn:
+            assert carry.estimate.max() <= 1
+        return Drawing(images, Carry(np.zeros((len(texts), 0, 1)), images / 127.5 - 1))
+
+
+@pytest.mark.parametrize("patience", [0, 2])
+def test_corrections(patience):
+    evaluator = Corrections(artist=None, data=TALKS, seed=0, count=12)
+    evaluator.artist = Listener(evaluator.talks, 3, patience)
+    if patience == 0:  # then later texts are the instruction's own
+        evaluator.corrections = 0
+    numbers = evaluator.run({"ema": None})
+    shares = [x for name, x in numbers.items() if isinstance(x, float)]
+    assert shares == ([1.0] if patience == 0 else [0, 0, 1, 1])
+    assert ("test corrected" in numbers) == (patience > 0)
+    assert numbers["test corrections"].size == (576, 432)
+
+
+def test_sources_that_do_not_fit_are_named():
+    with pytest.raises(UserError, match=r"data\.source\.name='dialogue'"):
+        EditScores(artist=None, data=TALKS, seed=0)
+    with pytest.raises(UserError, match=r"data\.source\.name='edits'"):
+        Corrections(artist=None, data=EDITS, seed=0)
