@@ -21,6 +21,7 @@ setup(
         "ml_collections>=1.1",
         "numpy>=2",
         "scipy>=1.13",
+        "scikit-learn>=1.5",
         "pillow>=11",
         "einops>=0.8",
         "pyyaml>=6",

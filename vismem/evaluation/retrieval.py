@@ -64,7 +64,7 @@ class Retrieval:
             ("image_to_text", ranks(images, embedded, owned, names)),
             ("text_to_image", ranks(embedded, images, names, owned)),
         ):
-            place = f"{self.split}/{way}"
+            found, place = np.asarray(found), f"{self.split}/{way}"
             for most in (1, 5, 10):
                 results[f"{place}/recall@{most}"] = float((found <= most).mean())
             results[f"{place}/median_rank"] = float(np.median(found))

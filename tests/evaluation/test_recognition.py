@@ -1,0 +1,154 @@
+"""Evaluators of two towers, against towers whose answers are known."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from vismem import worlds
+from vismem.data import SOURCES, DataConfig
+from vismem.errors import UserError
+from vismem.evaluation.critic import Critic
+from vismem.evaluation.near_misses import NearMisses, changed
+from vismem.evaluation.probe import Probe
+from vismem.evaluation.retrieval import Retrieval, ranks, unambiguous
+from vismem.evaluation.zeroshot import ZeroShot, scores
+
+TINY = DataConfig(source={"name": "world", "preset": "tiny"})
+TOWERS = dict(objective=SimpleNamespace(embed_images=None), tokenizer=None)
+
+
+class Oracle:
+    """Stands for a critic: pictures and texts at the places that `meaning` gives them."""
+
+    def __init__(self, meaning):
+        self.meaning = meaning
+
+    def images(self, pictures):
+        return self.texts([picture.tobytes() for picture in pictures])
+
+    def texts(self, keys):
+        return np.stack([self.meaning[key] for key in keys]).astype(np.float32)
+
+    features = images
+
+
+def test_ranks_are_those_of_the_sorted_scores():
+    rng = np.random.default_rng(0)
+    queries, gallery = rng.normal(size=(50, 8)), rng.normal(size=(200, 8))
+    names = rng.integers(0, 150, (200, 1))  # several answers have one name
+    wanted = np.stack([rng.choice(np.unique(names), 3, replace=False) for _ in queries])
+    wanted[::2, 1:] = -1  # some queries are right for one name only
+    order = np.argsort(-(queries @ gallery.T), axis=1)
+    first = [1 + min(np.flatnonzero(np.isin(names[o, 0], w))) for o, w in zip(order, wanted)]
+    np.testing.assert_array_equal(ranks(queries, gallery, wanted, names), first)
+
+
+def test_wrong_answers_win_ties():
+    same = np.ones((4, 2))
+    np.testing.assert_array_equal(
+        ranks(same, same, np.arange(4)[:, None], np.arange(4)[:, None]), 4
+    )
+
+
+class Captioned:
+    """Four pictures with two captions each; the first two share one."""
+
+    def __init__(self, *, split):
+        rng = np.random.default_rng(0)
+        self.pictures = rng.integers(0, 256, (4, 2, 2, 3), np.uint8)
+        self.captions = [("a", "shared"), ("b", "shared"), ("c", "d"), ("e", "f")]
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        captions = self.captions[index]
+        return {"image": self.pictures[index], "text": captions[0], "captions": captions}
+
+
+def test_retrieval_with_several_captions_a_picture(monkeypatch):
+    monkeypatch.setitem(SOURCES, "captioned", f"{__name__}:Captioned")
+    evaluator = Retrieval(**TOWERS, data=DataConfig(source={"name": "captioned"}))
+    source, axes = Captioned(split="test"), np.eye(4)
+    meaning = {p.tobytes(): axes[i] for i, p in enumerate(source.pictures)}
+    meaning |= {text: axes[i] for i, found in enumerate(source.captions) for text in found}
+    meaning["shared"] = axes[0] + 0.9 * axes[1]
+    meaning["f"] = axes[2]  # wrong: it is the fourth picture's
+    evaluator.critic = Oracle(meaning)
+    results = evaluator.run({"ema": None})
+    assert results["test/image_to_text/recall@1"] == 3 / 4  # of the third, "f" ties with its own
+    assert results["test/text_to_image/recall@1"] == 6 / 7
+    assert results["test/text_to_image/recall@5"] == 1
+    assert results["test/text_to_image/median_rank"] == 1
+
+
+def test_unambiguous_captions_hold_of_their_own_picture_only():
+    world = worlds.world("tiny")
+    chosen = unambiguous(TINY, "test", 150)
+    assert len({example["text"] for example in chosen}) == 150
+    by_text = {world.example("test", i, style="fixed").text: i for i in range(400)}
+    scenes = [world.example("test", by_text[e["text"]], style="fixed").scene for e in chosen]
+    claims = [world.parse(example["text"]) for example in chosen]
+    assert sum(claim.holds(scene) for claim in claims for scene in scenes) == 150
+
+
+def test_scores():
+    labels = np.array([0, 0, 1, 2])
+    logits = -np.array([[0, 1, 2], [1, 0, 2], [1, 0, 2], [2, 1, 0]])  # the second is wrong
+    found = scores(labels, logits)
+    assert found["top1"] == 0.75
+    assert found["top5"] == 1
+    assert found["recall"] == {0: 0.5, 1: 1, 2: 1}
+    np.testing.assert_allclose(found["macro_f1"], np.mean([2 / 3, 2 / 3, 1]))
+
+
+def test_zero_shot_and_probe_find_what_the_towers_tell_apart():
+    zeroshot = ZeroShot(**TOWERS, data=TINY, count=40)
+    probe = Probe(**TOWERS, data=TINY, seed=0, count=40, train=200, shots=(2,))
+    axes = np.eye(len(zeroshot.task.names))
+    meaning = {}
+    for task in (zeroshot.task, probe.train, probe.test):
+        for image, label in zip(task.images, task.labels):
+            meaning[image.tobytes()] = axes[label]
+    for axis, prompts in zip(axes, zeroshot.task.prompts):
+        meaning |= dict.fromkeys(prompts, axis)
+    zeroshot.critic = probe.critic = Oracle(meaning)
+    assert zeroshot.run({"ema": None})["test/zeroshot/top1"] == 1
+    found = probe.run({"ema": None})
+    assert found["test/probe/linear"] == 1
+    assert found["test/probe/2_shot"] > 0.9
+    for prompts, name in zip(zeroshot.task.prompts, zeroshot.task.names):
+        assert len(set(prompts)) == len(prompts) == 18
+        color, shape = name.split()
+        things = {worlds.world("tiny").parse(prompt).things[0][:2] for prompt in prompts}
+        assert things == {(shape, color)}
+
+
+def test_what_a_near_miss_changed():
+    world, kinds = worlds.world("tiny"), set()
+    for i in range(60):
+        example = world.example("test", i, style="fixed")
+        miss = example.near_miss()
+        kind = changed(example.claim, miss.claim)
+        kinds.add(kind)
+        if kind in ("shape", "color", "size"):
+            values = [{getattr(t, kind) for t in c.things} for c in (example.claim, miss.claim)]
+            assert values[0] != values[1] or len(example.claim.things) > 1
+    assert kinds == {"shape", "color", "size", "at", "related"}
+
+
+def test_near_misses_are_compared_with_their_own_caption():
+    evaluator = NearMisses(**TOWERS, data=TINY, count=10, each=2)
+    here, there = np.eye(2)
+    meaning = {image.tobytes(): here for image in evaluator.images}
+    meaning |= dict.fromkeys(evaluator.wrong, there) | dict.fromkeys(evaluator.right, here)
+    evaluator.critic = Oracle(meaning)
+    assert evaluator.run({"ema": None})["test/near_miss"] == 1
+    evaluator.critic = Oracle(dict.fromkeys(meaning, here))  # one that tells nothing apart
+    assert evaluator.run({"ema": None})["test/near_miss"] == 0
+
+
+def test_what_has_no_towers_is_named():
+    with pytest.raises(UserError, match="two towers"):
+        Critic(SimpleNamespace(), None)
