@@ -58,7 +58,12 @@ def build(table: Mapping[str, str], choice: Mapping[str, Any], key: str, **given
         if option not in free:
             raise UserError(f"{key}.{option}: unknown key; {nearest(option, free)}")
         check_type(value, declared[option], f"{key}.{option}")
-    return target(**options, **{k: v for k, v in given.items() if k in declared})
+    options |= {k: v for k, v in given.items() if k in declared}
+    try:
+        inspect.signature(target).bind(**options)
+    except TypeError as error:  # missing a required argument: 'hidden'
+        raise UserError(f"{key}: {choice['name']} is {error}") from None
+    return target(**options)
 
 
 def parameters(target: Any) -> dict[str, Any]:

@@ -1,0 +1,80 @@
+"""Evaluators of captions and answers, on texts whose worth is known."""
+
+import pytest
+
+from vismem import worlds
+from vismem.data import DataConfig
+from vismem.errors import UserError
+from vismem.evaluation import answers, captions
+
+WORLD = worlds.world("tiny")
+EXAMPLES = [WORLD.example("test", i, style="fixed") for i in range(40)]
+
+
+class Writer:
+    """Stands for an objective; what it is asked for is never made."""
+
+    def generate(self):
+        raise NotImplementedError
+
+
+def test_true_captions_hold_and_near_misses_do_not():
+    for example in EXAMPLES:
+        assert captions.holds(WORLD, example.text, example)
+        assert captions.holds(WORLD, example.text.capitalize() + ".", example)
+        assert not captions.holds(WORLD, example.near_miss(0).text, example)
+    for text in ("", "a", "a red", f"{EXAMPLES[0].text} and", "colourless green ideas"):
+        assert not captions.holds(WORLD, text, EXAMPLES[0])
+    chinese = WORLD.example("test", 0, lang="zh")
+    assert captions.holds(WORLD, chinese.text, chinese)
+
+
+def test_similarity_is_full_for_the_reference_itself_and_falls():
+    pytest.importorskip("sacrebleu")
+    pytest.importorskip("pycocoevalcap")
+    texts = [example.text for example in EXAMPLES]
+    missed = [example.near_miss(0).text for example in EXAMPLES]
+    same, near = captions.similarity(texts, texts), captions.similarity(texts, missed)
+    others = captions.similarity(texts, texts[1:] + texts[:1])
+    assert same["bleu"] == pytest.approx(100)
+    assert same["cider"] == pytest.approx(10)
+    for metric in ("bleu", "cider"):
+        assert same[metric] > near[metric] > others[metric]
+    zh = [WORLD.example("test", i, lang="zh").text for i in range(40)]
+    assert captions.similarity(zh, zh, "zh")["cider"] == pytest.approx(10)
+
+
+def test_right_answers_by_sort():
+    records = [
+        {"text": "yes", "about": "exist"},
+        {"text": "2", "about": "count"},
+        {"text": "1", "about": "count"},
+        {"text": "1", "about": "count"},
+    ]
+    assert answers.usual_answers(records) == {"exist": "yes", "count": "1"}
+    found = answers.right(records, ["yes", "1", "1", "2"])
+    assert found == {"": 0.5, "/count": 1 / 3, "/exist": 1.0}
+    assert answers.right([{"text": "no"}], ["no"]) == {"": 1.0}
+
+
+def test_the_answers_evaluator_counts_a_split(monkeypatch):
+    config = DataConfig(source={"name": "questions", "preset": "tiny"})
+    evaluator = answers.Answers(objective=Writer(), tokenizer=None, data=config, count=60)
+    texts = [record["text"] for record in evaluator.records["test"]]
+    monkeypatch.setattr(evaluator.reader, "read", lambda images, prompts, params: texts)
+    numbers = evaluator.run({"ema": None})
+    assert numbers["test/answers"] == 1
+    assert 0.2 < numbers["test/majority"] < 0.8
+    assert {f"test/answers/{about}" for about in ("count", "exist")} < numbers.keys()
+
+
+def test_mistakes_are_named():
+    given = {"objective": Writer(), "tokenizer": None}
+    folder = DataConfig(source={"name": "folder"})
+    with pytest.raises(UserError, match="captions reads worlds only"):
+        captions.Captions(**given, data=folder)
+    world = DataConfig(source={"name": "world", "preset": "tiny"})
+    with pytest.raises(UserError, match="answers needs questions"):
+        answers.Answers(**given, data=world, count=2)
+    with pytest.raises(UserError, match="writes no texts"):
+        captions.Captions(objective=object(), tokenizer=None, data=world, count=1)
