@@ -26,7 +26,7 @@ class Gaussian:
 
     spread, chained = 0.3, True
     velocity, advance, log_snr = Flow.velocity, Flow.advance, Flow.log_snr
-    renoise = Flow.renoise
+    renoise, clip, picture = Flow.renoise, Flow.clip, Flow.picture
 
     def apply(self, params, *args, method):
         if method == "begin":

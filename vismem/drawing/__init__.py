@@ -5,4 +5,6 @@ SOLVERS = {
     "heun": "vismem.drawing.solvers:Heun",
     "multistep": "vismem.drawing.solvers:Multistep",
     "renoise": "vismem.drawing.solvers:Renoise",
+    "reveal": "vismem.drawing.solvers:Reveal",
+    "reveal_evenly": "vismem.drawing.solvers:RevealEvenly",
 }

@@ -133,14 +133,14 @@ class Artist:
             part = None if kept is None else kept[rows]
             begun = take(carry, rows)
             result = program(params, tokens, jax.random.fold_in(key, start), begun, part)
-            left, seen = jax.device_get(result)
-            parts.append((take(left, np.arange(count)), seen, count))
-        left = jax.tree.map(lambda *x: np.concatenate(x), *[p[0] for p in parts])
-        images = to_uint8(left.estimate)
+            pictures, left, seen = jax.device_get(result)
+            parts.append((pictures[:count], take(left, np.arange(count)), seen, count))
+        images = to_uint8(np.concatenate([p[0] for p in parts]))
+        left = jax.tree.map(lambda *x: np.concatenate(x), *[p[1] for p in parts])
         if not trace:
             return Drawing(images, left)
-        estimates = np.concatenate([s.estimates[:, :n] for _, s, n in parts], axis=1)
-        attention = np.concatenate([s.attention[:, :n] for _, s, n in parts], axis=1)
+        estimates = np.concatenate([s.estimates[:, :n] for *_, s, n in parts], axis=1)
+        attention = np.concatenate([s.attention[:, :n] for *_, s, n in parts], axis=1)
         side = round(attention.shape[-1] ** 0.5)
         maps = attention.reshape(*attention.shape[:-1], side, side)
         if not attention.shape[2]:
@@ -176,11 +176,14 @@ class Artist:
         if way not in self._compiled:
             guidance = Guidance(scale, self.config.guidance_interval, self.config.memory_guidance)
             schedule = registry.resolve(SOLVERS, solver, "drawing.solver")(steps)
-            self._compiled[way] = jax.jit(
-                lambda params, tokens, key, carry, kept: draw(
+
+            def program(params: Any, tokens: Any, key: Any, carry: Any, kept: Any) -> Any:
+                left, seen = draw(
                     self.objective, params, tokens, key, schedule, guidance, trace, carry, kept
                 )
-            )
+                return self.objective.picture(params, left.estimate), left, seen
+
+            self._compiled[way] = jax.jit(program)
         return self._compiled[way]
 
 

@@ -72,7 +72,7 @@ def draw(
       kept: bool [B, H, W], the pixels of the picture which that left that must stay as they are.
 
     Returns:
-      What the turn leaves to the next, its `estimate` the pictures [B, H, W, C] in [-1, 1], and the
+      What the turn leaves to the next, its `estimate` the finished canvas [B, H, W, C], and the
       trace.
     """
     batch = len(tokens)
@@ -99,17 +99,18 @@ def draw(
         carry, attention = objective.step(
             params, carry, canvases, jnp.full(len(canvases), time), context
         )
-        estimate = branches.combine(carry.estimate, time)
+        estimate = objective.clip(branches.combine(carry.estimate, time))
         if kept is not None:
             estimate = jnp.where(kept, first.estimate, estimate)
         canvas, memo = solver.advance(objective, index, canvas, estimate, memo)
-        seen = (estimate, attention[:batch], carry.memory[:batch])
+        seen = (objective.picture(params, estimate), attention[:batch], carry.memory[:batch])
         return (canvas, carry, memo), seen if trace else ()
 
     state = (canvas, everywhere, solver.start(canvas, named_key(key, "solver")))
     (canvas, _, _), seen = jax.lax.scan(step, state, jnp.arange(len(solver.times) - 1))
     context = jax.tree.map(lambda x: x[:batch], context)
-    left = objective.apply(params, first, jnp.clip(canvas, -1, 1), context, method="remember")
+    canvas = objective.clip(canvas)
+    left = objective.apply(params, first, canvas, context, method="remember")
     return left, Trace(*seen) if trace else None
 
 
@@ -143,7 +144,7 @@ class Branches:
         return jax.tree.map(lambda c, e: jnp.concatenate([c[:kept], e[kept:]]), carry, empty)
 
     def combine(self, estimates: Array, time: Array) -> Array:
-        """One estimate [B, H, W, C] in [-1, 1] from all branches', [count * B, H, W, C]."""
+        """One estimate [B, H, W, C] from all branches', [count * B, H, W, C]."""
         parts = dict(zip(self.names, jnp.split(estimates, self.count)))
         full = estimate = parts["full"]
         if "no text" in parts:
@@ -152,4 +153,4 @@ class Branches:
             estimate = parts["no text"] + scale * (full - parts["no text"])
         if "no memory" in parts:
             estimate = estimate + self.guidance.memory * (full - parts["no memory"])
-        return jnp.clip(estimate, -1, 1)
+        return estimate

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vismem.errors import UserError
 from vismem.objectives.base import Drawer
 
 Array = jax.Array
@@ -121,6 +122,32 @@ class Renoise:
         clean = jnp.ones(len(canvas))
         anew = objective.renoise(estimate, clean, to * clean, jax.random.fold_in(memo, index))
         return jnp.where(now < 0.5, anew, objective.advance(canvas, estimate, now, to)), memo
+
+
+class Reveal:
+    """For tokens: drawn at random, and kept if they are sure enough. The share of known ones grows
+    with the cosine schedule of MaskGIT (Chang et al. 2022): few at first, many in the end.
+    """
+
+    def __init__(self, steps: int):
+        self.times = 1 - np.cos(np.pi / 2 * np.linspace(0, 1, steps + 1)).astype(np.float32)
+
+    def start(self, canvas: Array, key: Array) -> Array:
+        return key
+
+    def advance(self, objective, index, canvas, estimate, memo):
+        if not hasattr(objective, "reveal"):
+            raise UserError("drawing.solver: the objective draws no tokens to reveal; take euler")
+        _, to = interval(self.times, index)
+        return objective.reveal(canvas, estimate, to, jax.random.fold_in(memo, index)), memo
+
+
+class RevealEvenly(Reveal):
+    """The same with as many tokens in every step. In row order, with as many steps as there are
+    tokens, each is drawn knowing all before it."""
+
+    def __init__(self, steps: int):
+        self.times = np.linspace(0, 1, steps + 1, dtype=np.float32)
 
 
 def interval(times: np.ndarray, index: Array) -> tuple[Array, Array]:

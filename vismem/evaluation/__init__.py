@@ -9,6 +9,7 @@ EVALUATORS = {
     "diversity": "vismem.evaluation.diversity:Diversity",
     "edits": "vismem.evaluation.edits:EditScores",
     "expansions": "vismem.evaluation.expansions:Expansions",
+    "generative": "vismem.evaluation.generative:Generative",
     "grid": "vismem.evaluation.grid:Grid",
     "loss": "vismem.evaluation.loss:ValidationLoss",
     "near_misses": "vismem.evaluation.near_misses:NearMisses",

@@ -4,7 +4,9 @@ OBJECTIVES = {
     "autoencode": "vismem.objectives.autoencode:Autoencode",
     "caption": "vismem.objectives.caption:Caption",
     "contrastive": "vismem.objectives.contrastive:Contrastive",
+    "expand": "vismem.objectives.expand:Expand",
     "flow": "vismem.objectives.flow:Flow",
+    "masked": "vismem.objectives.masked:Masked",
     "gan": "vismem.objectives.gan:GAN",
     "regress": "vismem.objectives.regress:Regress",
 }

@@ -66,3 +66,9 @@ class Drawer(Objective, Protocol):
         self, canvas: jax.Array, estimate: jax.Array, time: jax.Array, to: jax.Array
     ) -> jax.Array:
         """X_{t+1} from X_t and the estimate Y_{t+1}: the canvas moved from `time` on to `to`."""
+
+    def clip(self, estimate: jax.Array) -> jax.Array:
+        """A guided estimate brought back to what an estimate can be."""
+
+    def picture(self, params: Params, canvas: jax.Array) -> jax.Array:
+        """What a finished canvas or an estimate shows, [B, H, W, 3] in [-1, 1]."""

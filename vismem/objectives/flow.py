@@ -243,6 +243,14 @@ class Flow:
         t = jnp.clip(time, 1e-6, 1 - 1e-6)
         return jnp.log(t) - jnp.log1p(-t)
 
+    def clip(self, estimate: jax.Array) -> jax.Array:
+        """Pixels lie in [-1, 1]."""
+        return jnp.clip(estimate, -1, 1)
+
+    def picture(self, params: Params, canvas: jax.Array) -> jax.Array:
+        """The canvas is the picture."""
+        return jnp.clip(canvas, -1, 1)
+
     # --- training ------------------------------------------------------------------------------
 
     def sample_times(self, key: jax.Array, batch: int) -> jax.Array:

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from vismem import config as configs
 from vismem.config import RunConfig, plain
 from vismem.data.tokenizers import Tokenizer
 from vismem.errors import UserError
@@ -26,6 +27,7 @@ from vismem.training.state import Layout
 # run's folder that keeps its config.
 PLACES = {"text": "/text_encoder/", "vision": "/vision_encoder/"}
 FILES = {"text": "text_encoder.json", "vision": "vision_encoder.json"}
+AUTOENCODER = "autoencoder.json"
 
 
 def pretrained_folder(config: RunConfig, part: str) -> str | None:
@@ -51,6 +53,11 @@ def resolve(config: RunConfig, tokenizer: Tokenizer, folder: Path) -> RunConfig:
         if part == "text":
             found["offset"] = getattr(tokenizer, "offset", 0)
         config = dataclasses.replace(config, **{part: {**getattr(config, part), **found}})
+    if isinstance(source := config.objective.get("autoencoder"), str):
+        saved = folder / AUTOENCODER
+        hosts.on_first(_keep_autoencoder, saved, source)
+        choice = config.objective | {"autoencoder": plain(json.loads(saved.read_text()))}
+        config = dataclasses.replace(config, objective=choice)
     return config
 
 
@@ -58,6 +65,16 @@ def _keep(file: Path, source: str, part: str) -> None:
     """Writes an encoder's config into the run's folder, once."""
     if not file.exists():
         write_whole(file, json.dumps(encoders.describe(source, part), indent=2) + "\n")
+
+
+def _keep_autoencoder(file: Path, source: str) -> None:
+    """Writes the options of a run's autoencoder into the folder of one that draws with it, once."""
+    if file.exists():
+        return
+    choice = configs.read(source).objective.to_dict()
+    if choice.pop("name") != "autoencode":
+        raise UserError(f"objective.autoencoder={source!r}: not a run of the objective autoencode")
+    write_whole(file, json.dumps({"folder": source, **choice}, indent=2) + "\n")
 
 
 def parameters(config: RunConfig, tokenizer: Tokenizer, layout: Layout, mesh: Mesh) -> Flat:

@@ -83,7 +83,7 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
     if restored:
         state, position, about = restored
     else:
-        state = layout.init(config.seed, encoders.parameters(config, tokenizer, layout, mesh))
+        state = layout.init(config.seed, run.given(config, tokenizer, layout, mesh))
         position = beginning
         about = {"step": 0, "seconds": 0.0, "lines": 0, "measured": {}}
     batches.set_state(position)

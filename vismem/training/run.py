@@ -25,6 +25,7 @@ from vismem.evaluation.base import Evaluator
 from vismem.evaluation.critic import Critic
 from vismem.evaluation.reader import Reader
 from vismem.objectives import OBJECTIVES
+from vismem.objectives.autoencode import PLAYER
 from vismem.objectives.base import Objective
 from vismem.parallel import hosts
 from vismem.parallel.mesh import make_mesh
@@ -32,6 +33,7 @@ from vismem.pretrained.checkpoint import find
 from vismem.training import encoders
 from vismem.training.checkpoint import Checkpoints
 from vismem.training.logging import write_whole
+from vismem.training.names import Flat, names
 from vismem.training.state import Layout, State
 
 TOKENIZER = "tokenizer"  # its folder in the run's
@@ -41,19 +43,25 @@ LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer:
     """The run's tokenizer; made at its first start, the saved one afterwards.
 
-    A pretrained text encoder brings its own: of `data.tokenizer` only the length counts.
+    A pretrained text encoder brings its own: of `data.tokenizer` only the length counts. A run that
+    begins with what another has learned has the other's.
     """
     saved = folder / TOKENIZER
 
     def make() -> None:
         if saved.exists():
             return
+        partial = folder / f".{TOKENIZER}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        if config.start:
+            configs.read(config.start)  # that it is a run
+            shutil.copytree(Path(config.start) / TOKENIZER, partial)
+            partial.rename(saved)
+            return
         choice = config.data.tokenizer
         if pretrained := encoders.pretrained_folder(config, "text"):
             brought = {"name": "pretrained", "folder": str(find(pretrained))}
             choice = brought | {k: v for k, v in choice.items() if k == "length"}
-        partial = folder / f".{TOKENIZER}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
         tokenizers.make(choice, source).save(partial)
         partial.rename(saved)
 
@@ -133,6 +141,28 @@ def restore(config: RunConfig, folder: Path) -> tuple[Objective, Tokenizer, Mesh
         layout = Layout(objective, config.optimizer, batch, mesh, steps=about["steps"])
         state, _, _ = checkpoints.restore(layout.shapes)
     return objective, tokenizer, mesh, state
+
+
+def given(config: RunConfig, tokenizer: Tokenizer, layout: Layout, mesh: Mesh) -> Flat:
+    """The parameters that others have learned and a new run begins with, by name."""
+    shapes = names(layout.shapes["params"])
+    lent: Flat = {}
+    if config.start:
+        known = learned(Path(config.start))
+        lent = {n: x for n, x in known.items() if n in shapes and shapes[n].shape == x.shape}
+        if not lent:
+            raise UserError(f"start={config.start!r}: has no parameters that this run could use")
+    if "autoencoder" in config.objective:
+        known = learned(Path(config.objective["autoencoder"]["folder"]))
+        lent |= {n: x for n, x in known.items() if n.startswith(f"{PLAYER}/")}
+    placed = {name: jax.device_put(x, shapes[name].sharding) for name, x in lent.items()}
+    return placed | encoders.parameters(config, tokenizer, layout, mesh)
+
+
+def learned(folder: Path) -> Flat:
+    """The running average of a run's parameters by name, as numpy arrays."""
+    *_, state = restore(configs.run_config(configs.read(folder)), folder)
+    return names(jax.device_get(state["ema"]))
 
 
 def evaluate(config: RunConfig, folder: Path) -> dict[str, float]:

@@ -5,6 +5,7 @@ average of what the objective is given, so with adapters merged, `opt` {player: 
 `step` int32, the number of updates made, and `key`, the data of the run's random key.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,6 +52,9 @@ class Layout:
         key = jax.random.key(0)
         boxed = jax.eval_shape(self._boxed, key)
         params = nn.unbox(boxed)
+        # What belongs to no player stays as it is.
+        lent = tuple((f"^{name}/", True) for name in params if name not in objective.players)
+        config = dataclasses.replace(config, freeze=(*lent, *config.freeze))
         self.optimizer = make_optimizer(config, params, steps)
         abstract = jax.eval_shape(self._make, jax.random.key_data(key), {})
         by_name = names(rules.shardings(boxed, mesh))

@@ -19,6 +19,7 @@ from vismem.worlds import captions
 from vismem.worlds.chinese import CHINESE
 from vismem.worlds.claims import Claim
 from vismem.worlds.english import ENGLISH
+from vismem.worlds.implication import implies
 from vismem.worlds.language import Language
 from vismem.worlds.questions import Question, questions
 from vismem.worlds.render import render
@@ -68,6 +69,16 @@ class Example:
         chance = Random(f"near miss {self._seed} {index}")
         claim = captions.near_miss(self.claim, self.scene, self._preset, chance)
         return Caption(LANGUAGES[self.lang].express(claim, Random(self._seed)), claim)
+
+    def expansion(self) -> Caption | None:
+        """A full description of the scene from which the caption follows, in its language; None if
+        none is found."""
+        chance = Random(f"expansion {self._seed}")
+        full = (captions.fixed(self.scene, self._preset, chance) for _ in range(16))
+        claim = next((c for c in full if implies(c, self.claim, self._preset)), None)
+        if claim is None:
+            return None
+        return Caption(LANGUAGES[self.lang].express(claim, chance), claim)
 
     def questions(self, index: int = 0) -> list[Question]:
         """Questions about the scene in the caption's language, at most one of every sort.

@@ -1,0 +1,42 @@
+"""Vague requests to full descriptions of scenes of the tiny world.
+
+    vismem train experiments/expansion.py
+    vismem draw runs/quickstart "something blue" --expand runs/expansion
+
+What to expect is in experiments/RESULTS.md.
+"""
+
+from ml_collections import ConfigDict
+
+from vismem.errors import UserError
+
+
+def get_config(argument: str = "") -> ConfigDict:
+    """The config; `argument` is the language, "" (English), "zh" or "mixed"."""
+    if argument not in ("", "zh", "mixed"):
+        raise UserError(f"expansion.py:{argument}: the argument is nothing, zh or mixed")
+    config = ConfigDict()
+    config.seed = 0
+    config.batch_size = 64
+    config.steps = 2_000
+    config.data = {
+        "source": {"name": "expansions", "preset": "tiny", "lang": argument or "en"},
+        "size": 8,  # nothing looks at the pictures
+        "tokenizer": {"name": "bpe", "vocab_size": 512, "length": 24},
+    }
+    config.text = {
+        "name": "t5",
+        "width": 128,
+        "layers": 2,
+        "decoder_layers": 2,
+        "heads": 4,
+        "head_dim": 32,
+        "hidden": 256,
+    }
+    config.objective = {"name": "expand"}
+    config.optimizer = {"name": "muon", "lr": 3e-3, "warmup": 100}
+    config.ema = 0.99
+    config.log_every = 50
+    config.checkpoint = {"every": 500, "keep": 1, "best": ""}
+    config.evaluators = {"expansions": {"name": "expansions", "every": 500}}
+    return config

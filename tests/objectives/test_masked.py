@@ -1,0 +1,150 @@
+"""Drawing with tokens: what is masked, what is revealed, and in which order."""
+
+import itertools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vismem.drawing.scan import Guidance, draw
+from vismem.drawing.solvers import Reveal, RevealEvenly
+from vismem.errors import UserError
+from vismem.models.generator import Carry, MemoryConfig, PainterConfig, StrategyConfig
+from vismem.objectives.flow import Flow
+from vismem.objectives.masked import PLAYER, Masked, known
+
+CELLS, VOCAB = 4, 6  # cells a side of an 8-px picture
+
+
+def make(**options) -> Masked:
+    return Masked(
+        text={"name": "transformer", "width": 16, "layers": 1, "heads": 2},
+        vision={"name": "patches"},
+        fusion={"name": "attention"},
+        painter=PainterConfig(width=16, layers=1, heads=2, patch=2),
+        memory=MemoryConfig(slots=3),
+        strategy=StrategyConfig(),
+        vocab_size=11,
+        image_size=8,
+        autoencoder={"folder": "", "levels": (3, 2), "patch": 2, "widths": (8,), "blocks": 0},
+        **options,
+    )
+
+
+def some_tokens(size: int, seed: int = 0) -> jax.Array:
+    return jax.random.randint(jax.random.key(seed), (size, CELLS, CELLS), 0, VOCAB)
+
+
+def in_row_order(canvas: jax.Array) -> bool:
+    cells = known(canvas).reshape(len(canvas), -1)
+    return bool((cells[:, :-1] >= cells[:, 1:]).all())
+
+
+@pytest.mark.parametrize("order", ["random", "raster"])
+def test_the_more_masked_canvas_knows_nothing_that_the_less_masked_does_not(order):
+    masked = make(order=order, steps=3)
+    clean = jax.nn.one_hot(some_tokens(4_000), VOCAB)
+    times = jnp.tile(jnp.array([[0.2], [0.4], [0.8]]), len(clean))
+    canvases = masked.chain(clean, times, jax.random.key(1))
+    for fewer, more in itertools.pairwise(canvases):
+        assert (fewer <= more).all()
+        assert not in_row_order(fewer) or order == "raster"
+    assert (canvases[-1] <= clean).all()
+    # The share that is known is t, at every step.
+    shares = known(canvases).mean((1, 2, 3))
+    np.testing.assert_allclose(shares, [0.2, 0.4, 0.8], atol=0.01 if order == "random" else 1 / 16)
+
+
+def test_times_of_a_chain_rise_by_ratios_in_range():
+    times = make(steps=3, ratio=(0.5, 0.9)).sample_times(jax.random.key(0), 1_000)
+    ratios = times[:-1] / times[1:]
+    assert times.shape == (3, 1_000)
+    assert ratios.min() >= 0.5
+    assert ratios.max() <= 0.9 + 1e-6
+
+
+class Knowing(Masked):
+    """Knows some of the tokens, and is the surer the later they come in row order."""
+
+    def apply(self, params, *args, method):
+        if method == "begin":
+            return Carry(jnp.zeros((args[0], 0, 1)), jnp.zeros((args[0], CELLS, CELLS, VOCAB)))
+        return args[0].replace(estimate=args[1])  # "remember"
+
+    def encode(self, params, tokens, before):
+        return tokens
+
+    def step(self, params, carry, canvas, time, context):
+        sureness = jnp.linspace(8, 16, CELLS**2).reshape(CELLS, CELLS, 1)
+        logits = sureness * jax.nn.one_hot(some_tokens(len(canvas)), VOCAB)
+        return carry.replace(estimate=self.estimate(logits, canvas)), jnp.zeros((len(canvas), 0, 1))
+
+
+@pytest.mark.parametrize("order", ["random", "raster"])
+@pytest.mark.parametrize("solver", [Reveal(5), RevealEvenly(16)])
+def test_what_is_known_for_sure_is_drawn(order, solver):
+    masked = Knowing(**vars_of(make(order=order)))
+    tokens = jnp.zeros((3, 1), jnp.int32)
+    left, _ = draw(masked, {}, tokens, jax.random.key(0), solver, Guidance(scale=1.0))
+    np.testing.assert_array_equal(left.estimate.argmax(-1), some_tokens(3))
+    np.testing.assert_array_equal(left.estimate.sum(-1), 1)
+
+
+def vars_of(masked: Masked) -> dict:
+    return {name: getattr(masked, name) for name in masked.__dataclass_fields__}
+
+
+@pytest.mark.parametrize("order", ["random", "raster"])
+def test_as_many_tokens_are_revealed_as_the_time_says_and_none_is_taken_back(order):
+    masked = make(order=order)
+    logits = jax.random.normal(jax.random.key(0), (5, CELLS, CELLS, VOCAB))
+    canvas = jnp.zeros_like(logits)
+    for i, to in enumerate((0.25, 0.5, 0.75, 1.0)):
+        before = canvas
+        shown = masked.estimate(jax.random.normal(jax.random.key(i), logits.shape), canvas)
+        canvas = masked.reveal(canvas, shown, jnp.array(to), jax.random.key(i))
+        np.testing.assert_array_equal(known(canvas).sum((1, 2)), to * CELLS**2)
+        assert (canvas >= before).all()
+        assert in_row_order(canvas) == (order == "raster") or to == 1
+
+
+def test_the_surest_come_first_where_nothing_is_left_to_chance():
+    masked = make()
+    sureness = jax.random.permutation(jax.random.key(0), jnp.arange(1.0, 17)).reshape(1, 4, 4, 1)
+    logits = sureness * jax.nn.one_hot(some_tokens(1), VOCAB)
+    canvas = masked.advance(jnp.zeros_like(logits), logits, jnp.array(0.0), jnp.array(0.25))
+    np.testing.assert_array_equal(known(canvas), sureness[..., 0] > 12)
+    np.testing.assert_array_equal(canvas.argmax(-1)[known(canvas)], some_tokens(1)[known(canvas)])
+
+
+def test_tokens_are_drawn_with_their_probabilities():
+    masked = make(choice_temperature=0.0)
+    logits = jnp.log(jnp.array([0.5, 0.3, 0.2, 0, 0, 0]) + 1e-9) * jnp.ones((2_000, 4, 4, 1))
+    drawn = masked.reveal(jnp.zeros_like(logits), logits, jnp.array(1.0), jax.random.key(0))
+    np.testing.assert_allclose(drawn.mean((0, 1, 2)), [0.5, 0.3, 0.2, 0, 0, 0], atol=0.01)
+
+
+def test_a_fresh_model_knows_nothing_and_only_the_generator_learns():
+    """Logits of zero: ln V nats a masked token, whatever is known of the others."""
+    masked = make(label_smoothing=0.0)
+    batch = {
+        "image": jax.random.randint(jax.random.key(0), (8, 8, 8, 3), 0, 256).astype(jnp.uint8),
+        "tokens": jnp.ones((8, 5), jnp.int32),
+    }
+    params = nn.unbox(jax.jit(masked.init)(jax.random.key(0), batch))
+    assert set(params) == {PLAYER, "autoencoder"}
+    assert masked.players == (PLAYER,)
+    loss, _ = jax.jit(lambda p: masked.loss(PLAYER, p, batch, jax.random.key(1)))(params)
+    np.testing.assert_allclose(loss, np.log(VOCAB), rtol=1e-5)
+    canvas = jax.nn.one_hot(some_tokens(2), VOCAB)
+    codes = masked.codec.autoencoder.fsq.codes(some_tokens(2))
+    shown = jnp.clip(masked.codec.decode(params, codes), -1, 1)
+    np.testing.assert_allclose(masked.picture(params, 3 * canvas), shown, atol=1e-6)
+
+
+def test_what_draws_no_tokens_has_none_to_reveal():
+    solver, flow = Reveal(4), object.__new__(Flow)
+    with pytest.raises(UserError, match=r"drawing\.solver: .*no tokens"):
+        solver.advance(flow, jnp.array(0), None, None, None)

@@ -1,0 +1,79 @@
+"""A vague request to a full description, before anything is drawn: text to text, as T5.
+
+A text begins after padding (id 0) and ends with it, as in `caption`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from vismem import registry
+from vismem.models import TEXT_TO_TEXT, decoding
+from vismem.models.decoding import Decoding
+from vismem.objectives.base import Batch, Metrics, Params
+
+PLAYER = "expander"
+
+
+class Expand:
+    """The objective `expand`.
+
+    Args:
+      text: `{"name": ..., **options}` of models.TEXT_TO_TEXT.
+      vocab_size: of the tokenizer.
+      dtype: of the products.
+    """
+
+    players = (PLAYER,)
+
+    def __init__(
+        self,
+        *,
+        text: Mapping[str, Any],
+        vocab_size: int,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+    ):
+        given = {"vocab_size": vocab_size, "dtype": jnp.dtype(dtype)}
+        self.model = registry.build(TEXT_TO_TEXT, text, "text", **given)
+
+    def init(self, key: jax.Array, batch: Batch) -> Params:
+        """Parameters {"expander": tree}, boxed with logical axes; `batch` gives the shapes."""
+        request, full = batch["prompt_tokens"][:1], batch["tokens"][:1]
+        return {PLAYER: self.model.init(key, request, full, request > 0)["params"]}
+
+    def loss(
+        self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
+    ) -> tuple[jax.Array, Metrics]:
+        """The mean cross-entropy of the tokens of the descriptions, their ends included.
+
+        Args:
+          player: "expander".
+          params: {"expander": tree}.
+          batch: `prompt_tokens` int32 [B, L], the requests; `tokens` int32 [B, L], of what they are
+            expanded to.
+
+        Returns:
+          The loss in nats a token, and no metrics: there are many good expansions.
+        """
+        request, full = batch["prompt_tokens"], batch["tokens"]
+        before = jnp.pad(full, ((0, 0), (1, 0)))[:, :-1]
+        logits = self.model.apply({"params": params[PLAYER]}, request, before, request > 0)
+        errors = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), full)
+        counts = (before > 0).at[:, 0].set(True)  # padding counts once, as the end of the text
+        return jnp.average(errors, weights=counts.astype(jnp.float32)), {}
+
+    def generate(
+        self, params: Params, request: jax.Array, how: Decoding, key: jax.Array | None = None
+    ) -> jax.Array:
+        """Tokens int32 [B, how.length] of a description for each request int32 [B, L], padded with
+        0.
+
+        Args:
+          key: random key, for a temperature above 0.
+        """
+        params, mask = params[PLAYER], request > 0
+        features = self.model.apply({"params": params}, request, mask, method="encode")
+        return decoding.generate(self.model, params, features, mask, how, key)

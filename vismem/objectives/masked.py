@@ -1,0 +1,243 @@
+"""Drawing with tokens: a grid of them, all masked at first, is revealed over T steps, the surest
+tokens first (MaskGIT; Chang et al. 2022) or row by row from the left.
+
+The canvas X_t [B, h, w, V] holds every cell's token one-hot, and zeros where a cell is masked; t is
+the share of cells that are known. The estimate Y_{t+1} holds logits of every cell's token.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from vismem.models.generator import Carry, Context, Generator
+from vismem.objectives.autoencode import Autoencode
+from vismem.objectives.base import Batch, Metrics, Params
+from vismem.objectives.refine import PLAYER, Refiner
+from vismem.random import named_key
+
+CERTAIN = 30.0  # logit of a token that is known
+
+
+@dataclass(eq=False, kw_only=True)
+class Masked(Refiner):
+    """The objective `masked`.
+
+    Attributes:
+      autoencoder: options of `autoencode`, whose tokens are drawn; in a config `{"folder": RUN}`,
+        the run that has learned it.
+      order: whether the surest tokens are revealed first, wherever they are, or the first in row
+        order.
+      steps: R, canvases of a training chain, from the most masked to the least.
+      ratio: range of s / t between neighbours of the chain.
+      carry: probability that a step keeps the memory and estimate of the one before; else both
+        start anew.
+      text_dropout: probability that a text is dropped, for classifier-free guidance.
+      label_smoothing: share of the target that goes to all tokens alike.
+      choice_temperature: of the noise by which less sure tokens are revealed too; it goes to zero
+        with the last step.
+    """
+
+    autoencoder: Mapping[str, Any]
+    order: Literal["random", "raster"] = "random"
+    steps: int = 2
+    ratio: tuple[float, float] = (0.5, 1.0)
+    carry: float = 0.9
+    text_dropout: float = 0.1
+    label_smoothing: float = 0.1
+    choice_temperature: float = 4.5
+
+    players = (PLAYER,)
+
+    @cached_property
+    def codec(self) -> Autoencode:
+        """Pictures to codes and back; it is not trained here."""
+        options = {k: v for k, v in self.autoencoder.items() if k != "folder"}
+        return Autoencode(image_size=self.image_size, **options)
+
+    @cached_property
+    def generator(self) -> Generator:
+        module = self.codec.autoencoder
+        return super().generator.clone(
+            size=self.image_size // module.cell, channels=module.fsq.vocab_size
+        )
+
+    # --- parameters and modules ---------------------------------------------------------------
+
+    def init(self, key: jax.Array, batch: Batch) -> Params:
+        """Parameters {"generator": tree, "autoencoder": tree}, boxed with logical axes."""
+        return super().init(key, batch) | self.codec.init(named_key(key, "codec"), batch)
+
+    def step(
+        self, params: Params, carry: Carry, canvas: jax.Array, time: jax.Array, context: Context
+    ) -> tuple[Carry, jax.Array]:
+        """See `Refiner.step`; what memory is shown of Y_t are probabilities."""
+        shown = carry.replace(estimate=jax.nn.softmax(carry.estimate))
+        return super().step(params, shown, canvas, time, context)
+
+    def estimate(self, output: jax.Array, canvas: jax.Array) -> jax.Array:
+        """Logits [B, h, w, V], certain where the token is known."""
+        return jnp.where(known(canvas)[..., None], CERTAIN * canvas, output)
+
+    @property
+    def chained(self) -> bool:
+        """Whether memory and estimate have learned to go from step to step."""
+        return self.steps > 1
+
+    # --- what the scan over drawing steps needs -----------------------------------------------
+
+    def start(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """X_1: nothing is known."""
+        return jnp.zeros(shape)
+
+    def renoise(
+        self, canvas: jax.Array, time: jax.Array, to: jax.Array, key: jax.Array
+    ) -> jax.Array:
+        """X_s from X_t, s <= t: what it knows, X_t knew.
+
+        Args:
+          canvas: X_t [B, h, w, V]. time, to: t and s, [B].
+        """
+        shape = canvas.shape[:3]
+        if self.order == "raster":
+            kept = places(shape) < share(to, shape)
+        else:
+            chance = jax.random.uniform(key, shape)
+            kept = chance < (to / jnp.maximum(time, 1e-6))[:, None, None]
+        return canvas * kept[..., None]
+
+    def advance(
+        self, canvas: jax.Array, estimate: jax.Array, time: jax.Array, to: jax.Array
+    ) -> jax.Array:
+        """X from `time` to `to` with the likeliest tokens, nothing left to chance."""
+        return self._reveal(canvas, estimate, estimate, to, jnp.zeros(()))
+
+    def reveal(
+        self, canvas: jax.Array, estimate: jax.Array, to: jax.Array, key: jax.Array
+    ) -> jax.Array:
+        """X at `to` with tokens drawn at random from the logits."""
+        chance = jax.random.gumbel(named_key(key, "token"), estimate.shape)
+        doubt = jax.random.gumbel(named_key(key, "choice"), estimate.shape[:3])
+        noise = self.choice_temperature * (1 - to) * doubt
+        return self._reveal(canvas, estimate, estimate + chance, to, noise)
+
+    def _reveal(
+        self,
+        canvas: jax.Array,
+        logits: jax.Array,
+        preferred: jax.Array,
+        to: jax.Array,
+        noise: jax.Array,
+    ) -> jax.Array:
+        """The canvas with a share `to` of the cells known, those with the most of the `preferred`
+        tokens' log probability plus noise."""
+        shape = canvas.shape[:3]
+        tokens = jnp.where(known(canvas), canvas.argmax(-1), preferred.argmax(-1))
+        revealed = jax.nn.one_hot(tokens, canvas.shape[-1])
+        if self.order == "raster":
+            rank = places(shape)
+        else:
+            sure = (jax.nn.log_softmax(logits) * revealed).sum(-1) + noise
+            sure = jnp.where(known(canvas), jnp.inf, sure).reshape(shape[0], -1)
+            rank = (-sure).argsort(axis=1).argsort(axis=1).reshape(shape)
+        return revealed * (known(canvas) | (rank < share(to, shape)))[..., None]
+
+    def clip(self, estimate: jax.Array) -> jax.Array:
+        """Logits may be any numbers."""
+        return estimate
+
+    def picture(self, params: Params, canvas: jax.Array) -> jax.Array:
+        """What the likeliest tokens of a canvas or an estimate show, [B, H, W, 3] in [-1, 1]."""
+        codes = self.codec.autoencoder.fsq.codes(canvas.argmax(-1))
+        return jnp.clip(self.codec.decode(params, codes), -1, 1)
+
+    # --- training ------------------------------------------------------------------------------
+
+    def sample_times(self, key: jax.Array, batch: int) -> jax.Array:
+        """Times of every chain, [R, B], from the most masked to the least.
+
+        The least masked canvas knows as much as one of the canvases of a drawing, whichever: few
+        cells mostly, as in MaskGIT's cosine schedule; in row order all shares alike.
+        """
+        time = jax.random.uniform(named_key(key, "clean"), (batch,))
+        if self.order == "random":
+            time = 1 - jnp.cos(jnp.pi / 2 * time)
+        low, high = self.ratio
+        shape = (self.steps - 1, batch)
+        ratios = jax.random.uniform(named_key(key, "ratio"), shape, minval=low, maxval=high)
+        clean_to_masked = jnp.concatenate([jnp.ones((1, batch)), jnp.cumprod(ratios, axis=0)])
+        return (time * clean_to_masked)[::-1]
+
+    def chain(self, clean: jax.Array, times: jax.Array, key: jax.Array) -> jax.Array:
+        """Canvases [R, B, h, w, V] at times [R, B] of what is known in the end, [B, h, w, V]."""
+        canvases, time = [], jnp.ones(len(clean))
+        for r, to in reversed(list(enumerate(times))):
+            clean, time = self.renoise(clean, time, to, named_key(key, f"mask {r}")), to
+            canvases.append(clean)
+        return jnp.stack(canvases[::-1])
+
+    def loss(
+        self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
+    ) -> tuple[jax.Array, Metrics]:
+        """The mean cross-entropy of masked tokens over the R canvases of every chain.
+
+        Args:
+          player: "generator".
+          params: {"generator": tree, "autoencoder": tree}.
+          batch: `image` uint8 [B, H, W, 3], `tokens` int32 [B, L].
+
+        Returns:
+          The loss in nats a token, and metrics: `accuracy`, the share of masked tokens that are the
+          likeliest, at each chain's least masked canvas.
+        """
+        text, fsq = batch["tokens"], self.codec.autoencoder.fsq
+        tokens = fsq.tokens(self.codec.encode(params, batch["image"]))
+        size = len(tokens)
+        if train:
+            chance = jax.random.uniform(named_key(key, "text"), (size, 1))
+            text = jnp.where(chance >= self.text_dropout, text, 0)
+        clean = jax.nn.one_hot(tokens, fsq.vocab_size)
+        target = optax.smooth_labels(clean, self.label_smoothing)
+        times = self.sample_times(named_key(key, "times"), size)
+        canvases = self.chain(clean, times, key)
+        keep = jax.random.uniform(named_key(key, "carry"), times.shape) < self.carry
+        first = self.apply(params, size, method="begin")
+        context = self.encode(params, text, first.estimate)
+
+        def step(carry: Carry, now: tuple[jax.Array, ...]) -> tuple[Carry, tuple[jax.Array, ...]]:
+            canvas, time, kept = now
+            memory = jnp.where(kept[:, None, None], carry.memory, first.memory)
+            before = jnp.where(kept[:, None, None, None], carry.estimate, first.estimate)
+            carry, _ = self.step(params, Carry(memory, before), canvas, time, context)
+            masked = (~known(canvas)).astype(jnp.float32)
+            each = masked / jnp.maximum(masked.sum((1, 2), keepdims=True), 1)
+            errors = optax.softmax_cross_entropy(carry.estimate, target)
+            right = carry.estimate.argmax(-1) == tokens
+            found = (errors * each).sum((1, 2)), (right * each).sum((1, 2))
+            return carry.replace(estimate=jax.lax.stop_gradient(carry.estimate)), found
+
+        if self.remat:
+            step = jax.checkpoint(step)
+        unroll = not self.remat  # as in flow
+        _, (errors, right) = jax.lax.scan(step, first, (canvases, times, keep), unroll=unroll)
+        return errors.mean(), {"accuracy": right[-1].mean()}
+
+
+def known(canvas: jax.Array) -> jax.Array:
+    """Which cells of a canvas [B, h, w, V] hold a token, bool [B, h, w]."""
+    return canvas.any(-1)
+
+
+def places(shape: tuple[int, int, int]) -> jax.Array:
+    """The numbers of the cells in row order, for canvases of [B, h, w] cells: [1, h, w]."""
+    return jnp.arange(shape[1] * shape[2]).reshape(1, *shape[1:])
+
+
+def share(time: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
+    """How many cells are known at a time [B] or a scalar, to compare with [B, h, w]."""
+    count = jnp.round(time * shape[1] * shape[2])
+    return count[:, None, None] if time.ndim else count
