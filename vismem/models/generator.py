@@ -19,13 +19,19 @@ from vismem.models.vision.stems import PatchStem, check_patch, from_patches
 
 @dataclass(frozen=True)
 class PainterConfig:
-    """The painter's transformer, and the width all of the generator shares."""
+    """The painter's transformer, and the width all of the generator shares.
+
+    Attributes:
+      scan, remat: how its blocks are run (models/painter.py).
+    """
 
     width: int = 128
     layers: int = 4
     heads: int = 4
     patch: int = 8
     dtype: Literal["float32", "bfloat16"] = "float32"
+    scan: bool | None = None
+    remat: Literal["none", "dots", "full"] = "none"
 
     def __post_init__(self):
         for key in ("layers", "heads", "patch"):
@@ -138,7 +144,10 @@ class Generator(nn.Module):
         self.time_down = Dense(p.width, ("embed", None), dtype=dtype)
         pixels = p.patch * p.patch
         self.paint = Painter(
-            p.width, p.layers, p.heads, pixels * self.channels, pixels, dtype=dtype
+            *(p.width, p.layers, p.heads, pixels * self.channels, pixels),
+            scan=p.scan,
+            remat=p.remat,
+            dtype=dtype,
         )
         self.before = PatchStem(p.patch, p.width, dtype=dtype)
         self.kept = PatchStem(p.patch, p.width, dtype=dtype)

@@ -1,0 +1,66 @@
+"""However the painter's blocks are run, they compute the same."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from vismem.models.painter import Painter
+
+B, P, K, N, D, LAYERS = 2, 4, 3, 5, 16, 3
+
+
+def painter(**options):
+    return Painter(D, LAYERS, heads=2, outputs=6, pixels=2, **options)
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    keys = jax.random.split(jax.random.key(0), 4)
+    patches, slots, text, condition = (
+        jax.random.normal(key, shape)
+        for key, shape in zip(keys, ((B, P, D), (B, K, D), (B, N, D), (B, D)))
+    )
+    return patches, slots, text, jnp.arange(N) < jnp.array([[N], [2]]), condition
+
+
+def run(module, patches, slots, text, mask, condition):
+    return module(patches, slots, module.read_text(text), mask, condition)
+
+
+@pytest.fixture(scope="module")
+def params(inputs):
+    params = painter().init(jax.random.key(1), *inputs, method=run)["params"]
+    # What starts at zero would hide what a block does.
+    noise = lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape)  # noqa: E731
+    return jax.tree.map(noise, params)
+
+
+def value_and_gradient(params, inputs, **options):
+    def loss(params):
+        outputs, _, slots = painter(**options).apply({"params": params}, *inputs, method=run)
+        return jnp.square(outputs).mean() + jnp.square(slots).mean()
+
+    return jax.jit(jax.value_and_grad(loss))(params)
+
+
+@pytest.mark.parametrize(
+    "options", [{"scan": True}, {"remat": "dots"}, {"scan": True, "remat": "full"}]
+)
+def test_same_value_and_gradient(params, inputs, options):
+    expected, found = (value_and_gradient(params, inputs, **o) for o in ({}, options))
+    jax.tree.map(
+        lambda e, f: jnp.allclose(e, f, rtol=1e-4, atol=1e-5).item() or pytest.fail(str(e - f)),
+        expected,
+        found,
+    )
+
+
+def test_a_block_keeps_what_its_policy_says(params, inputs):
+    """Products of a gradient: with nothing kept, each block's forward products come again."""
+    from vismem.training.flops import matmul_flops
+
+    def flops(**options):
+        return matmul_flops(lambda p: value_and_gradient(p, inputs, **options), params)
+
+    none, dots, full = (flops(scan=True, remat=remat) for remat in ("none", "dots", "full"))
+    assert none < dots < full < 4 / 3 * none

@@ -1,0 +1,220 @@
+"""A run's train step for a machine that is not here: what it takes of every chip."""
+
+import dataclasses
+import inspect
+import math
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import numpy as np
+
+from vismem import registry
+from vismem.config import RunConfig
+from vismem.data import TOKENIZERS
+from vismem.errors import UserError
+from vismem.parallel.mesh import check_batch, make_mesh
+from vismem.planning.chips import Chip
+from vismem.planning.collectives import Traffic, traffic
+from vismem.pretrained import encoders
+from vismem.training import run
+from vismem.training.encoders import pretrained_folder
+from vismem.training.flops import matmul_flops, train_flops
+from vismem.training.state import Layout
+from vismem.training.step import compiled, make_train_step
+
+CONVERSATIONS = ("dialogue", "geneva")  # sources whose records have turns
+SCALE = {"K": 2**10, "M": 2**20, "G": 2**30}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a step takes.
+
+    Attributes:
+      chip: of the machine. mesh: axis -> its size.
+      batch_size: pictures a step.
+      parameters: of the model.
+      state: bytes a chip of each part of the state ("params", "opt", "ema"), and of the batch.
+      working: bytes a chip of all else: activations, gradients, copies, the program.
+      available: bytes a chip that programs may use, if the compiler said, as it does where they do
+        not suffice.
+      model_flops: of a step, three times the forward products, whatever is computed again.
+      flops: of a step's products as they are computed.
+      collectives: kind -> traffic of a chip; None where the step does not fit.
+      compile_seconds: that compilation took.
+    """
+
+    chip: Chip
+    mesh: dict[str, int]
+    batch_size: int
+    parameters: int
+    state: dict[str, int]
+    working: int
+    available: int | None
+    model_flops: int
+    flops: int
+    collectives: dict[str, Traffic] | None
+    compile_seconds: float
+
+    @property
+    def chips(self) -> int:
+        return math.prod(self.mesh.values())
+
+    @property
+    def used(self) -> int:
+        """Bytes a chip."""
+        return sum(self.state.values()) + self.working
+
+    @property
+    def fits(self) -> bool:
+        return self.collectives is not None
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """What keeps a chip busy -> seconds a step that it takes at least, by published figures.
+
+        Of the memory's traffic only that which must be: state and working memory are written once
+        and read once.
+        """
+        sent = sum(t.bytes for t in (self.collectives or {}).values())
+        return {
+            "products": self.flops / (self.chips * self.chip.flops),
+            "memory": 2 * self.used / self.chip.bandwidth,
+            "interconnect": sent / self.chip.interconnect,
+        }
+
+    @property
+    def seconds(self) -> float:
+        """A step takes at least this, were all of the above done at once."""
+        return max(self.bounds.values())
+
+    @property
+    def mfu(self) -> float:
+        """Model FLOPs over the chips' peak, at most."""
+        return self.model_flops / (self.chips * self.chip.flops * self.seconds)
+
+
+def make(config: RunConfig, chip: Chip, devices: Sequence[jax.Device]) -> Plan:
+    """Compiles the train step that `training/loop.py` would run on `devices`.
+
+    No data is read: the tokenizer's vocabulary and the batch's shapes are what the config says.
+    """
+    mesh = make_mesh(config.mesh, devices)
+    layout, batch = abstract(config, mesh)
+    objective, accumulate = layout.objective, config.optimizer.accumulate
+    step = compiled(
+        make_train_step(objective, layout.optimizer, config.ema, accumulate),
+        layout.shardings,
+        mesh,
+    )
+    begun = time.perf_counter()
+    lowered = step.lower(layout.shapes, batch)
+    used = available = collectives = None
+    try:
+        program = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        used, available = missing_memory(error)
+    else:
+        memory = program.memory_analysis()
+        used = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+        used += memory.output_size_in_bytes - memory.alias_size_in_bytes
+        used += memory.generated_code_size_in_bytes
+        collectives = traffic(program.as_text())
+    seconds = time.perf_counter() - begun
+    state = {part: held(layout.shapes[part]) for part in ("params", "opt", "ema")}
+    rows = math.prod(mesh.shape[a] for a in ("slices", "data", "fsdp"))
+    state["batch"] = sum(math.prod(x.shape) * x.dtype.itemsize for x in batch.values()) // rows
+    return Plan(
+        chip=chip,
+        mesh=dict(mesh.shape),
+        batch_size=config.batch_size,
+        parameters=layout.parameters(),
+        state=state,
+        working=max(0, used - sum(state.values())),
+        available=available,
+        model_flops=train_flops(objective, layout.shapes["ema"], batch),
+        flops=matmul_flops(step, layout.shapes, batch),
+        collectives=collectives,
+        compile_seconds=seconds,
+    )
+
+
+def abstract(config: RunConfig, mesh: Any) -> tuple[Layout, dict[str, jax.ShapeDtypeStruct]]:
+    """The state's layout over a mesh (`jax.sharding.AbstractMesh` will do), and the shapes of a
+    batch.
+
+    Layers are scanned, as they are on accelerators.
+    """
+    check_batch(config.batch_size, mesh, config.optimizer.accumulate)
+    config = dataclasses.replace(config, painter=dataclasses.replace(config.painter, scan=True))
+    for part in ("text", "vision"):
+        choice = getattr(config, part)
+        if folder := pretrained_folder(config, part):
+            if "encoder" not in choice:
+                choice = choice | encoders.options(encoders.describe(folder, part), part)
+            choice = choice | {"encoder": choice["encoder"] | {"scan": True}}
+            config = dataclasses.replace(config, **{part: choice})
+    batch, vocab_size = shapes(config), vocabulary(config)
+    objective = run.make_objective(config, SimpleNamespace(vocab_size=vocab_size), mesh)
+    try:
+        return Layout(objective, config.optimizer, batch, mesh, steps=config.steps or 1), batch
+    except KeyError as error:
+        name = config.objective["name"]
+        raise UserError(
+            f"objective.name={name}: needs {error} of a batch; plan knows none"
+        ) from error
+
+
+def shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
+    """Of a batch of pictures with texts, or of conversations."""
+    rows: tuple[int, ...] = (config.batch_size,)
+    source, size = config.data.source, config.data.size
+    if turns := source["name"] in CONVERSATIONS:
+        if not source.get("turns"):
+            raise UserError("data.source.turns: missing; a plan must know how many there are")
+        rows = (*rows, source["turns"])
+    batch = {
+        "image": jax.ShapeDtypeStruct((*rows, size, size, 3), np.uint8),
+        "tokens": jax.ShapeDtypeStruct((*rows, tokenizer_option(config, "length")), np.int32),
+    }
+    return batch | {"mask": jax.ShapeDtypeStruct(rows, np.bool_)} if turns else batch
+
+
+def vocabulary(config: RunConfig) -> int:
+    """Tokens that the run's tokenizer will know, at most."""
+    if pretrained_folder(config, "text"):
+        return config.text["encoder"]["vocab_size"]
+    if config.data.tokenizer["name"] == "byte":
+        return registry.resolve(TOKENIZERS, "byte", "data.tokenizer.name").vocab_size
+    return tokenizer_option(config, "vocab_size")
+
+
+def tokenizer_option(config: RunConfig, option: str) -> int:
+    """What the config says of the tokenizer, or the tokenizer's default."""
+    choice = config.data.tokenizer
+    declared = inspect.signature(
+        registry.resolve(TOKENIZERS, choice["name"], "data.tokenizer.name")
+    )
+    return choice.get(option, declared.parameters[option].default)
+
+
+def held(tree: Any) -> int:
+    """Bytes that each device holds of arrays, given as shapes with shardings."""
+    return sum(
+        math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree)
+    )
+
+
+def missing_memory(error: Exception) -> tuple[int, int]:
+    """Bytes that a program would take of a chip's memory and bytes that there are, as the compiler
+    complains."""
+    amounts = re.findall(r"([\d.]+)([KMG])i?B?\b", str(error))
+    if "RESOURCE_EXHAUSTED" not in str(error) or len(amounts) < 2:
+        raise error
+    used, available = (int(float(number) * SCALE[unit]) for number, unit in amounts[:2])
+    return used, available
