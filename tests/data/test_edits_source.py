@@ -64,8 +64,9 @@ def test_batches_of_edits():
     config = DataConfig(source={"name": "edits", "examples": 8}, threads=0)
     some = source(config, "train")
     tokenizer = tokenizers.make({"name": "byte", "length": 64}, some)
-    with pipeline.batches(config, some, tokenizer, 4, seed=0, train=False) as batches:
-        batch = next(batches)
+    batches = pipeline.batches(config, some, tokenizer, 4, seed=0, train=False)
+    batch = next(batches)
+    batches.close()
     shapes = {name: (x.shape, str(x.dtype)) for name, x in batch.items()}
     assert shapes["image"] == ((4, 1, 32, 32, 3), "uint8")
     assert shapes["first"] == ((4, 32, 32, 3), "uint8")

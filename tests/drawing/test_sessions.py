@@ -170,9 +170,9 @@ def test_a_talk_goes_on_after_a_mistake(artist, tmp_path):
     talk.run([*said, "/branch", "three", "/branch", f"/save {file}", "/help", "/quit", "not said"])
     assert [line for line in shown if line.startswith("vismem:")] == [
         "vismem: /undoo: unknown command; did you mean 'undo'?",
-        "vismem: /undo x: takes a number",
+        "vismem: /undo takes a number, not 'x'",
         "vismem: undo: 9: 1 turns have been drawn",
-        "vismem: /like : takes a number",
+        "vismem: /like takes a number, not ''",
     ]
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         *("1.png", "2-1.png", "2-2.png", "b1-3-1.png", "b1-3-2.png")

@@ -39,15 +39,18 @@ def edit(
     if mask is not None and where.sum() != where[rows, columns].sum():
         raise UserError(f"mask: does not fit into a square of {side} pixels; edit it in parts")
     size = artist.objective.generator.size
-    small = resize(picture[rows, columns], size, (0, 0, side, side))
-    kept = None
-    if mask is not None:
-        kept = ~_scaled(where[rows, columns], size)[None]
-        small = blank(small, kept[0])
-    drawing = artist.draw([text], seed=seed, carry=artist.open(small[None]), kept=kept)
+    part, where = picture[rows, columns], where[rows, columns]
+    if mask is None:
+        kept, shown = None, resize(part, size, (0, 0, side, side))
+    else:
+        # Blank before it is scaled, or what is under the mask would shine through at its border.
+        kept = ~_scaled(where, size)
+        shown = blank(resize(blank(part, ~where), size, (0, 0, side, side)), kept)
+        kept = kept[None]
+    drawing = artist.draw([text], seed=seed, carry=artist.open(shown[None]), kept=kept)
     drawn = resize(drawing.images[0], side, (0, 0, size, size))
     edited = picture.copy()
-    edited[rows, columns][where[rows, columns]] = drawn[where[rows, columns]]
+    edited[rows, columns] = np.where(where[..., None], drawn, part)
     return edited
 
 
@@ -61,5 +64,5 @@ def _around(used: np.ndarray, side: int) -> slice:
 
 def _scaled(mask: np.ndarray, size: int) -> np.ndarray:
     """The mask at another size, with every pixel in it that a masked pixel has a part of."""
-    share = Image.fromarray(np.uint8(255 * mask)).resize((size, size), Image.Resampling.BOX)
+    share = Image.fromarray(mask.astype(np.float32)).resize((size, size), Image.Resampling.BOX)
     return np.asarray(share) > 0

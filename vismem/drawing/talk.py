@@ -148,4 +148,4 @@ def _number(command: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise UserError(f"/{command} {text}: takes a number") from None
+        raise UserError(f"/{command} takes a number, not {text!r}") from None
