@@ -56,6 +56,7 @@ def test_a_component_is_given_only_what_it_declares():
         ({"name": "layer", "act": "tanh"}, r"tool.act='tanh': expected Literal\['gelu', 'relu'\]"),
         # What the caller gives is not for the config to set.
         ({"name": "brush", "width": 1}, "tool.width"),
+        ({"name": "stroke"}, "tool: stroke is missing a required argument: 'length'"),
     ],
 )
 def test_a_bad_choice_is_one_line(choice, line):
