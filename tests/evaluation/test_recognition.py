@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from vismem import worlds
 from vismem.data import SOURCES, DataConfig
 from vismem.errors import UserError
 from vismem.evaluation.critic import Critic
+from vismem.evaluation.generative import Generative
 from vismem.evaluation.near_misses import NearMisses, changed
 from vismem.evaluation.probe import Probe
 from vismem.evaluation.retrieval import Retrieval, ranks, unambiguous
@@ -123,6 +126,29 @@ def test_zero_shot_and_probe_find_what_the_towers_tell_apart():
         color, shape = name.split()
         things = {worlds.world("tiny").parse(prompt).things[0][:2] for prompt in prompts}
         assert things == {(shape, color)}
+
+
+class Expecting:
+    """Stands for a generator: its loss is low where a picture is as bright as its text says."""
+
+    players, advance = ("generator",), None
+
+    def loss(self, player, params, batch, key, train):
+        noise = jax.random.normal(key)  # the same for all classes
+        return jnp.square(batch["image"].mean() - batch["tokens"].mean()) + 1e4 * noise, {}
+
+
+def test_the_generator_chooses_the_caption_of_the_lowest_loss():
+    brightness = {}
+    tokenizer = SimpleNamespace(encode=lambda text: np.array([brightness.get(text, 1e4)]))
+    options = dict(objective=Expecting(), tokenizer=tokenizer, data=TINY, seed=0, count=9, draws=2)
+    found = Generative(**options)
+    texts = [texts[label] for texts, label in zip(found.task.captions, found.task.labels)]
+    brightness |= dict(zip(texts, (image.mean() for image in found.images)))
+    found = Generative(**options).run({"ema": None})
+    assert found["test/generative/top1"] == 1
+    brightness.clear()
+    assert Generative(**options).run({"ema": None})["test/generative/top1"] < 0.5
 
 
 def test_what_a_near_miss_changed():

@@ -1,7 +1,7 @@
 """Pictures with classes, and texts that name the classes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
@@ -23,12 +23,14 @@ class Classes:
       labels: int [N], places in `names`.
       names: of the classes.
       prompts: of each class, texts of pictures that show it.
+      captions: of each picture, one text a class: what it would be called if it were of that.
     """
 
     images: Sequence[np.ndarray]
     labels: np.ndarray
     names: tuple[str, ...]
     prompts: tuple[tuple[str, ...], ...]
+    captions: Sequence[tuple[str, ...]]
 
 
 def classes(data: DataConfig, split: str, count: int, templates: Sequence[str]) -> Classes:
@@ -52,11 +54,13 @@ def classes(data: DataConfig, split: str, count: int, templates: Sequence[str]) 
         )
     known = {example["label"]: example["text"] for example in reversed(found)}
     labels = sorted(known)
+    prompts = tuple(tuple(t.format(known[label]) for t in templates) for label in labels)
     return Classes(
         [example["image"] for example in found],
         np.array([labels.index(example["label"]) for example in found]),
         tuple(known[label] for label in labels),
-        tuple(tuple(t.format(known[label]) for t in templates) for label in labels),
+        prompts,
+        [tuple(texts[0] for texts in prompts)] * len(found),
     )
 
 
@@ -67,9 +71,16 @@ def of_world(data: DataConfig, split: str, count: int) -> Classes:
     found = [world.example(split, i, style="fixed", count=1) for i in range(count)]
     things = [example.scene.things[0] for example in found]
 
+    def express(claim: Claim) -> str:
+        return language.express(claim, Random(0))
+
+    def caption(claim: Claim, shape: str, color: str) -> str:
+        [kind] = claim.things
+        return express(replace(claim, things=(kind._replace(shape=shape, color=color),)))
+
     def prompts(shape: str, color: str) -> tuple[str, ...]:
         return tuple(
-            language.express(Claim((Kind(shape, color, size, fill),), (At(0, place),)), Random(0))
+            express(Claim((Kind(shape, color, size, fill),), (At(0, place),)))
             for size in preset.sizes
             for fill in (preset.fills if len(preset.fills) > 1 else (None,))
             for place in NINTHS
@@ -80,4 +91,5 @@ def of_world(data: DataConfig, split: str, count: int) -> Classes:
         np.array([preset.pairs.index((thing.shape, thing.color)) for thing in things]),
         tuple(f"{color} {shape}" for shape, color in preset.pairs),
         tuple(prompts(*pair) for pair in preset.pairs),
+        [tuple(caption(e.claim, *pair) for pair in preset.pairs) for e in found],
     )
