@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name):
-    if name in ("load", "critic", "reader"):  # on first use: jax takes seconds to import
+    if name in ("load", "critic", "expander", "reader"):  # on first use: jax takes seconds to import
         from vismem.training import run
 
         return getattr(run, name)

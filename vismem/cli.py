@@ -78,12 +78,15 @@ def arguments() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, default=Path("out.png"), help="the picture (out.png)")
     sub.add_argument("--steps", type=int, help="drawing steps; default as the config has it")
     sub.add_argument("--guidance", type=float, help="guidance scale, 1 for none")
-    sub.add_argument("--solver", help="euler, heun or multistep; default as the config has it")
+    sub.add_argument("--solver", help="as drawing.solver; default as the config has it")
     sub.add_argument("--seed", type=int, default=0, help="of the noise (0)")
     sub.add_argument(
         "--steps-strip",
         action="store_true",
         help="show every step's estimate, and what each memory slot attended to",
+    )
+    sub.add_argument(
+        "--expand", metavar="RUN2", help="draw full descriptions that this run makes of the texts"
     )
     sub.add_argument(
         "--conversation", action="store_true", help="the texts are the turns of one conversation"
@@ -215,7 +218,11 @@ def draw(options: argparse.Namespace) -> None:
     import vismem
     from vismem.drawing import sessions, sheets
 
+    if options.expand and options.conversation:
+        raise UserError("--expand: makes full descriptions, not turns; leave out --conversation")
     artist, texts = vismem.load(options.folder), options.texts
+    if options.expand:
+        texts = vismem.expander(options.expand).expand(texts, seed=options.seed)
     how = {
         "seed": options.seed,
         "steps": options.steps,

@@ -6,7 +6,7 @@ OBJECTIVES = {
     "contrastive": "vismem.objectives.contrastive:Contrastive",
     "expand": "vismem.objectives.expand:Expand",
     "flow": "vismem.objectives.flow:Flow",
-    "masked": "vismem.objectives.masked:Masked",
     "gan": "vismem.objectives.gan:GAN",
+    "masked": "vismem.objectives.masked:Masked",
     "regress": "vismem.objectives.regress:Regress",
 }

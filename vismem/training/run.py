@@ -23,6 +23,7 @@ from vismem.errors import UserError
 from vismem.evaluation import EVALUATORS
 from vismem.evaluation.base import Evaluator
 from vismem.evaluation.critic import Critic
+from vismem.evaluation.expander import Expander
 from vismem.evaluation.reader import Reader
 from vismem.objectives import OBJECTIVES
 from vismem.objectives.autoencode import PLAYER
@@ -156,13 +157,13 @@ def given(config: RunConfig, tokenizer: Tokenizer, layout: Layout, mesh: Mesh) -
         known = learned(Path(config.objective["autoencoder"]["folder"]))
         lent |= {n: x for n, x in known.items() if n.startswith(f"{PLAYER}/")}
     placed = {name: jax.device_put(x, shapes[name].sharding) for name, x in lent.items()}
-    return placed | encoders.parameters(config, tokenizer, layout, mesh)
+    return encoders.parameters(config, tokenizer, layout, mesh) | placed
 
 
 def learned(folder: Path) -> Flat:
     """The running average of a run's parameters by name, as numpy arrays."""
     *_, state = restore(configs.run_config(configs.read(folder)), folder)
-    return names(jax.device_get(state["ema"]))
+    return names(jax.device_get(hosts.local(state["ema"])))
 
 
 def evaluate(config: RunConfig, folder: Path) -> dict[str, float]:
@@ -194,6 +195,13 @@ def reader(folder: str | Path) -> Reader:
     config = configs.run_config(configs.read(folder))
     objective, tokenizer, _, state = restore(config, Path(folder))
     return Reader(objective, tokenizer, state["ema"])
+
+
+def expander(folder: str | Path) -> Expander:
+    """The expander of a run: describes in full what a request leaves open."""
+    config = configs.run_config(configs.read(folder))
+    objective, tokenizer, _, state = restore(config, Path(folder))
+    return Expander(objective, tokenizer, state["ema"])
 
 
 def critic(folder: str | Path) -> Critic:
