@@ -145,7 +145,7 @@ class Artist:
         maps = attention.reshape(*attention.shape[:-1], side, side)
         if not attention.shape[2]:
             return Drawing(images, left, to_uint8(estimates))
-        memory = np.concatenate([s.memory[:, :n] for _, s, n in parts], axis=1)
+        memory = np.concatenate([s.memory[:, :n] for *_, s, n in parts], axis=1)
         return Drawing(images, left, to_uint8(estimates), maps, memory)
 
     def open(self, pictures: np.ndarray, params: Params | None = None) -> Carry:
