@@ -1,18 +1,24 @@
 """Is memory worth anything? Conversations of five turns, drawn with and without it.
 
+    vismem train experiments/quickstart.py                # what all rows but one begin with
+    vismem train experiments/quickstart.py:memory=off     # what "no memory" begins with
     vismem train experiments/memory.py                    # one run, with memory
     vismem sweep experiments/memory.py --jobs 1           # all rows, two seeds each
     vismem table experiments/memory.py
 
-Every row has the same number of steps of as many conversations. What came out is in
-experiments/RESULTS.md.
+Every row has learned to draw single captions for as many seconds, and then has the same number of
+steps of as many conversations. What came out is in experiments/RESULTS.md.
 """
 
 from ml_collections import ConfigDict
 
 ROWS = {
     "full": {},
-    "no memory": {"memory.enabled": False, "strategy.enabled": False},
+    "no memory": {
+        "start": "runs/quickstart-memory=off",
+        "memory.enabled": False,
+        "strategy.enabled": False,
+    },
     "no strategy": {"strategy.enabled": False},
     "written in the first turn only": {"memory.writes": "first turn"},
     "1 slot": {"memory.slots": 1},
@@ -30,7 +36,8 @@ def get_config(argument: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 16
-    config.steps = 2_000
+    config.steps = 1_500
+    config.start = "runs/quickstart"
 
     config.data = {
         "source": {"name": "dialogue", "preset": "tiny", "lang": "en", "turns": 5},
@@ -52,15 +59,15 @@ def get_config(argument: str = "") -> ConfigDict:
         "own": 0.3,
         "remat": False,
     }
-    config.optimizer = {"name": "muon", "lr": 3e-3, "warmup": 100, "weight_decay": 0.01}
+    config.optimizer = {"name": "muon", "lr": 2e-3, "warmup": 100, "weight_decay": 0.01}
     config.ema = 0.998
     config.drawing = {"steps": 12, "solver": "renoise", "guidance_scale": 1.5}
 
     config.log_every = 50
-    config.checkpoint = {"every": 1_000, "keep": 1, "best": "val/loss"}
+    config.checkpoint = {"every": 500, "keep": 1, "best": "val/loss"}
     config.evaluators = {
-        "loss": {"name": "loss", "every": 1_000, "count": 256, "batch_size": 64},
-        "progress": {"name": "dialogues", "every": 1_000, "split": "val", "count": 128},
+        "loss": {"name": "loss", "every": 500, "count": 256, "batch_size": 64},
+        "progress": {"name": "dialogues", "every": 500, "split": "val", "count": 128},
         "test": {"name": "dialogues", "count": 500},
         "true canvas": {"name": "dialogues", "count": 250, "canvas": "true"},
     }
