@@ -21,17 +21,15 @@ class Reader:
     """Says what pictures show, or answers what is asked about them.
 
     Args:
-      objective: one that writes texts.
+      objective: one that reads pictures.
       tokenizer: of prompts and texts.
       params: {player: tree}; may be given to `read` instead.
     """
 
     def __init__(self, objective: Caption, tokenizer: Tokenizer, params: Params | None = None):
-        if not hasattr(objective, "generate"):
+        if not hasattr(objective, "answers"):
             name = type(objective).__name__.lower()
-            raise UserError(
-                f"objective.name={name!r}: writes no texts; objective.name=caption does"
-            )
+            raise UserError(f"objective.name={name!r}: reads no pictures; 'caption' does")
         self.objective, self.tokenizer, self.params = objective, tokenizer, params
         self._compiled: dict[Decoding, Any] = {}
 
