@@ -40,13 +40,14 @@ def make_train_step(
         key = jax.random.fold_in(jax.random.wrap_key_data(state["key"]), step)
         params, opt = dict(state["params"]), dict(state["opt"])
         metrics = {"loss": jnp.zeros(())}
-        for player in objective.players:  # each sees what those before it have become
+        for turn, player in enumerate(objective.players):  # each sees what others have become
+            again = objective.players[:turn].count(player)  # a player may move several times
             trained, frozen = optimizer.split(player, params[player])
             gradient, found = mean_gradient(
                 partial(player_loss, objective, optimizer, player, params, frozen),
                 trained,
                 batch,
-                named_key(key, f"loss {player}"),
+                named_key(key, f"loss {player}" + " again" * again),
                 accumulate,
             )
             updates, opt[player] = optimizer.players[player].update(gradient, opt[player], trained)

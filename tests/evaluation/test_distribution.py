@@ -1,0 +1,73 @@
+"""Drawings as a whole, and many drawings of one text, from artists whose worth is known."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from vismem import worlds
+from vismem.data import DataConfig, source
+from vismem.errors import UserError
+from vismem.evaluation.distribution import Distribution
+from vismem.evaluation.diversity import Diversity, content
+from vismem.parallel.mesh import MeshConfig, make_mesh
+from vismem.worlds.render import render
+from vismem.worlds.scene import PRESETS, sample_scene
+
+TINY = DataConfig(source={"name": "world", "preset": "tiny"})
+
+
+class Given:
+    """An artist whose drawings are known beforehand."""
+
+    def __init__(self, images):
+        self.images = np.stack(images)
+
+    def draw(self, texts, *, params, seed):
+        assert len(texts) == len(self.images)
+        return SimpleNamespace(images=self.images)
+
+
+def distribution(images, **options):
+    options = {"encoder": {"name": "cnn", "widths": (8, 16)}, "count": len(images), **options}
+    mesh = make_mesh(MeshConfig())
+    return Distribution(artist=Given(images), data=TINY, seed=0, mesh=mesh, **options)
+
+
+def test_true_pictures_are_like_pictures_and_others_are_not():
+    records = source(TINY, "test")
+    true = [records[i]["image"] for i in range(60)]
+    same = distribution(true).run({"ema": None})
+    assert same["frechet, random cnn"] == pytest.approx(0, abs=1e-6)
+    assert same["coverage, random cnn"] == 1
+    noise = list(np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), np.uint8))
+    other = distribution(noise).run({"ema": None})
+    assert other["frechet, random cnn"] > 0.1
+    assert other["precision, random cnn"] == other["coverage, random cnn"] == 0
+
+
+def test_more_neighbours_than_pictures_is_a_mistake():
+    with pytest.raises(UserError, match="nearest=9 of 8 pictures"):
+        distribution([None] * 8, nearest=9)
+
+
+def test_diversity_counts_right_drawings_that_differ():
+    scenes = {}  # of one thing, by content
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        scene = sample_scene(rng, PRESETS["tiny"], 1)
+        scenes[content(scene)] = scene
+    claim = worlds.world("tiny").parse("a circle", "en")
+    circles = [s for s in scenes.values() if claim.holds(s)]
+    wrong = next(s for s in scenes.values() if not claim.holds(s))
+    drawn = [circles[0], circles[1], circles[1], wrong]
+    diversity = Diversity(artist=None, data=TINY, seed=0, captions=1, drawings=4)
+    diversity.examples = [SimpleNamespace(text="a circle", claim=claim)]
+    diversity.artist = Given([render(scene, 32) for scene in drawn])
+    assert diversity.run({"ema": None}) == {"diversity/exact_claim": 0.75, "diversity/distinct": 2}
+
+
+def test_diversity_reads_worlds_only():
+    folder = SimpleNamespace(source={"name": "folder"})
+    with pytest.raises(UserError, match="reads worlds only"):
+        Diversity(artist=None, data=folder, seed=0)

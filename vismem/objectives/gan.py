@@ -1,0 +1,191 @@
+"""Generator against critic: drawings that a critic, who knows the text too, cannot tell from
+pictures (Goodfellow et al. 2014).
+
+The losses are the hinge (Lim & Ye 2017) or the relativistic one, in which a drawing is judged
+against the picture of the same text (R3GAN; Huang et al. 2024), with the critic's gradient at
+pictures and drawings kept small (R1 + R2). Contrastive terms ask that picture and text, and their
+parts, find each other among those of the batch (XMC-GAN; Zhang et al. 2021).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from vismem.errors import UserError
+from vismem.models.critic import Critic, Reading, Verdict
+from vismem.objectives.base import Batch, Metrics, Params
+from vismem.objectives.refine import PLAYER, Refiner, pictures
+from vismem.random import named_key
+
+CRITIC = "critic"
+TEMPERATURE = 0.1  # of the contrastive terms
+# Of the words' attention to regions, and of the sum over words (AttnGAN; Xu et al. 2018).
+SHARPNESS, EMPHASIS = 4.0, 5.0
+
+
+@dataclass(eq=False, kw_only=True)
+class GAN(Refiner):
+    """The objective `gan`. A drawing begins as noise, which is all that its choices come from.
+
+    Every example is judged after a number of steps by chance, 1 to `steps`, so that each number of
+    them draws.
+
+    Attributes:
+      adversary: the loss of both players.
+      penalty: R1 + R2, gamma of R3GAN.
+      critic_steps: updates of the critic for each of the generator.
+      sentence_contrast, word_contrast: weights of the contrastive terms.
+      widths: of the critic's maps (models/critic.py).
+    """
+
+    adversary: Literal["relativistic", "hinge"] = "relativistic"
+    penalty: float = 0.1
+    critic_steps: int = 1
+    sentence_contrast: float = 1.0
+    word_contrast: float = 1.0
+    widths: tuple[int, ...] = (48, 96, 192)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.critic_steps < 1:
+            raise UserError(f"objective.critic_steps={self.critic_steps}: must be at least 1")
+        if len(self.widths) < 2 or self.image_size % 2 ** len(self.widths):
+            raise UserError(
+                f"objective.widths={self.widths}: needs two maps or more, each of half the size of "
+                f"the one before, the first of data.size={self.image_size}"
+            )
+        self.players = (CRITIC,) * self.critic_steps + (PLAYER,)
+
+    @cached_property
+    def critic(self) -> Critic:
+        dtype = jnp.dtype(self.painter.dtype)
+        return Critic(self.text, self.vocab_size, tuple(self.widths), dtype=dtype)
+
+    def init(self, key: jax.Array, batch: Batch) -> Params:
+        """Parameters {"critic": tree, "generator": tree}, boxed with logical axes."""
+
+        def once(critic: Critic, tokens: jax.Array) -> Verdict:
+            canvas = jnp.zeros((1, self.image_size, self.image_size, 3))
+            return critic(canvas, critic.read(tokens).sentence)
+
+        found = self.critic.init(named_key(key, CRITIC), batch["tokens"][:1], method=once)
+        return {CRITIC: found["params"], **super().init(key, batch)}
+
+    def estimate(self, output: jax.Array, canvas: jax.Array) -> jax.Array:
+        return output
+
+    def start(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """X_1: noise."""
+        return jax.random.normal(key, shape)
+
+    def drawings(self, params: Params, batch: Batch, key: jax.Array) -> jax.Array:
+        """Drawings of a batch's texts in 1 to `steps` steps: [B, H, W, C]."""
+        size = len(batch["tokens"])
+        shape = (size, self.image_size, self.image_size, 3)
+        canvas = self.start(named_key(key, "canvas"), shape)
+        counts = jax.random.randint(named_key(key, "steps"), (size,), 1, self.steps + 1)
+        times = jnp.minimum(jnp.arange(self.steps)[:, None] / counts, 1)
+        return self.unroll(params, canvas, batch, times)[counts - 1, jnp.arange(size)]
+
+    def loss(
+        self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
+    ) -> tuple[jax.Array, Metrics]:
+        """A player's loss.
+
+        Args:
+          player: "critic" or "generator".
+          params: {"critic": tree, "generator": tree}.
+          batch: `image` uint8 [B, H, W, C], `tokens` int32 [B, L].
+          key: of the noise.
+
+        Returns:
+          The loss, and metrics: `adversary` alone; of the critic `penalty`, the squared length of
+          its gradient at pictures and drawings; `contrast`, the contrastive terms.
+        """
+        real, tokens = pictures(batch), batch["tokens"]
+        drawn = self.drawings(params, batch, key)
+
+        def critic(*arguments: jax.Array, method: str = "__call__") -> Reading | Verdict:
+            return self.critic.apply({"params": params[CRITIC]}, *arguments, method=method)
+
+        text = critic(tokens, method="read")
+
+        def judge(picture: jax.Array) -> tuple[jax.Array, Verdict]:
+            verdict = critic(picture, text.sentence)
+            return sum(scale.mean(1).sum() for scale in verdict.logits), verdict
+
+        same = (tokens[:, None] == tokens).all(-1)
+        if player == CRITIC:
+            to_real, of_real = jax.grad(judge, has_aux=True)(real)
+            to_drawn, of_drawn = jax.grad(judge, has_aux=True)(drawn)
+            penalty = sum(jnp.square(slope).sum((1, 2, 3)).mean() for slope in (to_real, to_drawn))
+            adversary = self.compare(of_real, of_drawn, player)
+            contrast = self.contrast(of_real, text, same)
+            metrics = {"adversary": adversary, "penalty": penalty, "contrast": contrast}
+            return adversary + contrast + self.penalty / 2 * penalty, metrics
+        (_, of_real), (_, of_drawn) = judge(real), judge(drawn)
+        adversary = self.compare(of_real, of_drawn, player)
+        contrast = self.contrast(of_drawn, text, same)
+        return adversary + contrast, {"adversary": adversary, "contrast": contrast}
+
+    def compare(self, real: Verdict, drawn: Verdict, player: str) -> jax.Array:
+        """The adversary's loss, the mean over scales and, in each, over patches."""
+        losses = []
+        for r, d in zip(real.logits, drawn.logits):
+            if self.adversary == "relativistic":
+                losses.append(jax.nn.softplus(d - r if player == CRITIC else r - d))
+            else:
+                losses.append(jax.nn.relu(1 - r) + jax.nn.relu(1 + d) if player == CRITIC else -d)
+        return sum(loss.mean() for loss in losses) / len(losses)
+
+    def contrast(self, verdict: Verdict, text: Reading, same: jax.Array) -> jax.Array:
+        """The weighted contrastive terms of pictures and their texts.
+
+        Args:
+          same: bool [B, B], texts that are equal: none is wrong for the other's picture.
+        """
+        sentences = unit(verdict.whole) @ unit(text.sentence).T
+        words = word_similarity(verdict.regions, text)
+        return self.sentence_contrast * info_nce(sentences, same) + self.word_contrast * info_nce(
+            words, same
+        )
+
+
+def word_similarity(regions: jax.Array, text: Reading) -> jax.Array:
+    """How well the words of each text are found in the regions of each picture, [B, N].
+
+    A word looks at the regions that resemble it; how well it fits what it sees, softly summed over
+    the words, is how well the text does.
+
+    Args:
+      regions: [B, P, E]. text: N of them.
+    """
+    regions, words = unit(regions), unit(text.words)
+    alike = jnp.einsum("bpe,nle->bnlp", regions, words)
+    seen = jnp.einsum("bnlp,bpe->bnle", jax.nn.softmax(SHARPNESS * alike, axis=-1), regions)
+    fits = jnp.einsum("bnle,nle->bnl", unit(seen), words)
+    count = jnp.maximum(text.mask.sum(1), 1)
+    fits = jnp.where(text.mask, EMPHASIS * fits, -jnp.inf)
+    return (jax.nn.logsumexp(fits, axis=-1) - jnp.log(count)) / EMPHASIS
+
+
+def unit(x: jax.Array) -> jax.Array:
+    """Of unit length over the last axis, and zero where it is zero, as in an empty drawing."""
+    return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-2)
+
+
+def info_nce(similarity: jax.Array, same: jax.Array) -> jax.Array:
+    """Picture i finds text i among all that are not the `same`, and text i picture i: the mean
+    cross entropy of both choices (van den Oord et al. 2018).
+
+    Args:
+      similarity: [B, B], in [-1, 1]. same: bool [B, B].
+    """
+    wrong = same & ~jnp.eye(len(same), dtype=bool)
+    logits = jnp.where(wrong, -jnp.inf, similarity / TEMPERATURE)
+    right = jnp.diagonal(logits)
+    rows, columns = jax.nn.logsumexp(logits, axis=1), jax.nn.logsumexp(logits, axis=0)
+    return ((rows + columns) / 2 - right).mean()
