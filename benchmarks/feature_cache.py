@@ -1,10 +1,12 @@
-"""What a step of training saves when a frozen text encoder's features come from the disk.
+"""What a step of training saves when a frozen encoder's features come from the disk.
 
-    python benchmarks/text_cache.py [--row "MiniLM, frozen"] [--rounds 10]
+    python benchmarks/feature_cache.py text [--rounds 10]
+    python benchmarks/feature_cache.py image [--rounds 10]
 
-Steps of a row of experiments/text_encoders.py, with and without `data.cache_text`, in turns in one
-process on the same batches, so that what else the machine does falls on both. CPU seconds, over all
-threads, are less touched by that than the clock's.
+Steps of "MiniLM, frozen" of experiments/text_encoders.py, or of "Lu" of experiments/lit.py, whose
+docstring says where the tower comes from, with and without the cache, in turns in one process on
+the same batches, so that what else the machine does falls on both. CPU seconds, over all threads,
+are less touched by that than the clock's.
 """
 
 import argparse
@@ -21,46 +23,56 @@ from vismem.data import pipeline, source
 from vismem.parallel import hosts
 from vismem.parallel.mesh import make_mesh
 from vismem.reports import sweeps
-from vismem.training import encoders, run, text_cache
+from vismem.training import encoders, image_cache, run, text_cache
 from vismem.training.state import Layout
 from vismem.training.step import compiled, make_train_step
 
-EXPERIMENT = "experiments/text_encoders.py"
+# Experiment, row, and what makes the cache.
+PARTS = {
+    "text": ("experiments/text_encoders.py", "MiniLM, frozen", text_cache.make),
+    "image": ("experiments/lit.py:emoji", "Lu", image_cache.make),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--row", default="MiniLM, frozen")
+    parser.add_argument("part", choices=PARTS)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--batch-size", type=int, help="default as the experiment has it")
     options = parser.parse_args()
-    planned = next(r for r in sweeps.runs(EXPERIMENT) if r.row == options.row)
+    experiment, row, make_cache = PARTS[options.part]
+    planned = next(r for r in sweeps.runs(experiment) if r.row == row)
+    config = configs.run_config(planned.config)
+    config = dataclasses.replace(config, batch_size=options.batch_size or config.batch_size)
     with tempfile.TemporaryDirectory() as folder:
-        measure(configs.run_config(planned.config), Path(folder), options.rounds)
+        cache = {f"cache_{options.part}": f"{folder}/cache"}
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, **cache))
+        measure(config, make_cache, Path(folder), options.rounds)
 
 
-def measure(config: configs.RunConfig, folder: Path, rounds: int) -> None:
-    data = dataclasses.replace(config.data, cache_text=str(folder / "cache"))
-    config, mesh = dataclasses.replace(config, data=data), make_mesh(config.mesh)
+def measure(config: configs.RunConfig, make_cache, folder: Path, rounds: int) -> None:
+    mesh = make_mesh(config.mesh)
     examples = source(config.data, "train")
     tokenizer = run.make_tokenizer(config, folder, examples)
     config = encoders.resolve(config, tokenizer, folder)
-    objective = run.make_objective(config, tokenizer)
+    objective = run.make_objective(config, tokenizer, mesh)
     batches = pipeline.batches(config.data, examples, tokenizer, config.batch_size, config.seed)
     given = [next(batches) for _ in range(rounds)]
     batches.close()
-    layout = Layout(objective, config.optimizer, hosts.global_shapes(given[0]), mesh, steps=1000)
+    shapes = hosts.global_shapes(given[0], config.batch_size)
+    layout = Layout(objective, config.optimizer, shapes, mesh, steps=1000)
     state = layout.init(config.seed, encoders.parameters(config, tokenizer, layout, mesh))
     step = compiled(
         make_train_step(objective, layout.optimizer, config.ema), layout.shardings, mesh
     )
-    from_disk = text_cache.make(config, objective, layout.optimizer, state)
+    from_disk = make_cache(config, objective, layout.optimizer, state)
     ways = {"encoder": lambda batch: batch, "cache": from_disk}
     spent = {way: [] for way in ways}
     for batch in [given[0], *given]:  # the first round compiles
         from_disk(batch)  # fills the cache
-        for way, with_text in ways.items():
+        for way, with_features in ways.items():
             clock, cpu = time.perf_counter(), time.process_time()
-            state, metrics = step(state, hosts.put(with_text(batch), mesh))
+            state, metrics = step(state, hosts.put(with_features(batch), mesh))
             jax.block_until_ready(metrics)
             spent[way].append((time.perf_counter() - clock, time.process_time() - cpu))
     for way, times in spent.items():
