@@ -130,6 +130,8 @@ def test_files_of_another_model_or_damaged_ones_are_refused(artist, tmp_path):
         artist.resume(path)
     with pytest.raises(UserError, match="cannot be read: No such file"):
         artist.resume(tmp_path / "missing.vismem")
+    with pytest.raises(UserError, match="a folder"):
+        session.save(tmp_path)
     with pytest.raises(UserError, match="cannot be written"):
         session.save(tmp_path / "no" / "folder.vismem")
 

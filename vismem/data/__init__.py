@@ -40,10 +40,12 @@ SOURCES = {
     "expansions": "vismem.data.expansions:ExpansionSource",
     "questions": "vismem.data.questions:QuestionSource",
     "nlvr": "vismem.data.nlvr:NlvrSource",
+    "bccd": "vismem.data.bccd:BccdSource",
     "folder": "vismem.data.folder:FolderSource",
     "tfds": "vismem.data.tfds:TfdsSource",
     "dialogue": "vismem.data.dialogue:DialogueSource",
     "geneva": "vismem.data.geneva:GenevaSource",
+    "bccd": "vismem.data.bccd:BccdSource",
     "edits": "vismem.data.edits:EditSource",
 }
 # In the order in which they are applied.
@@ -76,7 +78,7 @@ class DataConfig:
     """Where examples come from, and what is done to them.
 
     Attributes:
-      source: `{"name": "world" | "folder" | "tfds" | "dialogue" | "geneva", **options}`.
+      source: `{"name": ..., **options}`, a name of `SOURCES`.
       size: width and height of the pictures in pixels.
       tokenizer: `{"name": "byte" | "bpe" | "unigram" | "words" | "pretrained", **options}`.
       augment: augmentation -> its options, e.g. `{"flip": {}, "blur": {"sigma": (0.5, 1.0)}}`;

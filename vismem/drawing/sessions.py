@@ -114,6 +114,8 @@ class Session:
     def save(self, path: str | os.PathLike) -> None:
         """Writes the conversation to a file, whole or not at all."""
         path = Path(path)
+        if path.is_dir():
+            raise UserError(f"{path}: a folder; name a file in it")
         about = {
             "format": FORMAT,
             "model": fingerprint(self._artist.params),

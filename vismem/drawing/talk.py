@@ -72,12 +72,13 @@ class Talk:
         for number, picture in enumerate(pictures, 1):
             choice = f"-{number}" if len(pictures) > 1 else ""
             path = self.folder / f"{self.prefix}{len(self.session.turns)}{choice}.png"
+            self.show(blocks(picture))
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(picture).save(path)
             except OSError as error:
                 raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-            self.show(f"{blocks(picture)}\n{path}")
+            self.show(str(path))
 
     def _undo(self, rest: str) -> None:
         self.session.undo(_number("undo", rest or "1"))
