@@ -1,0 +1,50 @@
+"""Runs that begin with what another has learned."""
+
+import numpy as np
+import pytest
+import toy
+
+from vismem import config
+from vismem.errors import UserError
+from vismem.training import run
+from vismem.training.loop import train
+
+
+def trained(folder, *settings):
+    """Trains the toy in a folder; returns what it has learned."""
+    settings = config.override(toy.get_config(), [f"--config.{s}" for s in settings])
+    config.write(settings, folder)
+    train(config.run_config(settings), folder)
+    return run.learned(folder)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """The folder of a run that has learned something."""
+    folder = tmp_path_factory.mktemp("first")
+    trained(folder, "steps=3")
+    return folder
+
+
+def begun(first, folder, *settings):
+    """The parameters of a run that begins with another's and then does not move."""
+    return trained(folder, f"start={first}", "optimizer.lr=0.0", "steps=1", *settings)
+
+
+def test_a_run_begins_with_what_another_has_learned(first, tmp_path):
+    known, found = run.learned(first), begun(first, tmp_path / "next", "seed=7")
+    for name, value in known.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-6)
+    assert (tmp_path / "next" / run.TOKENIZER).is_dir()
+
+
+def test_what_the_other_does_not_have_begins_anew(first, tmp_path):
+    found = begun(first, tmp_path / "next", "objective.rivals=True")
+    known = run.learned(first)
+    assert {n for n in found if n.startswith("critic/")} == set(found) - set(known)
+    assert all(np.abs(found[n]).max() > 0 for n in found if n.endswith("kernel"))
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path):
+    with pytest.raises(UserError, match="not a run"):
+        train(toy.run_config(f"start={tmp_path / 'none'}"), tmp_path / "next")
