@@ -1,6 +1,6 @@
 """The memory generator on real pictures: emoji from their English names and keywords.
 
-    vismem train experiments/emoji.py:root=FOLDER
+    vismem train experiments/emoji.py:root=FOLDER       # what came out: experiments/RESULTS.md
 
 FOLDER holds `metadata.jsonl` and the pictures it names (Hugging Face's imagefolder convention); in
 development it was ../shared/data/emoji, 3,414 pictures, which is also the default.
@@ -32,12 +32,12 @@ def get_config(argument: str = "") -> ConfigDict:
     config.vision = {"name": "patches"}
     config.fusion = {"name": "attention"}
     config.painter = {"width": 128, "layers": 4, "heads": 4, "patch": 8}
-    config.memory = {"enabled": True, "slots": 8, "update": "gated"}
+    config.memory = {"enabled": True, "slots": 4, "update": "gated"}
 
-    config.objective = {"name": "flow", "time_mean": -0.8, "unroll": 2, "remat": False}
+    config.objective = {"name": "flow", "time_mean": -1.2, "unroll": 2, "remat": False}
     config.optimizer = {"name": "muon", "lr": 3e-3, "warmup": 100, "weight_decay": 0.01}
     config.ema = 0.998
-    config.drawing = {"steps": 24, "guidance_scale": 3.0}
+    config.drawing = {"steps": 24, "solver": "renoise", "guidance_scale": 2.0}
 
     config.log_every = 50
     config.checkpoint = {"every": 1_000, "best": "val/loss"}
