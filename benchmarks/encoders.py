@@ -1,0 +1,191 @@
+"""Encoders against the same models in transformers: forward, and forward and backward.
+
+    python -m venv A && A/bin/pip install torch==2.13.0 transformers
+    python -m venv B && B/bin/pip install jax==0.10.2 flax==0.12.8 "transformers==4.57.*"
+    python benchmarks/encoders.py --torch A/bin/python --flax B/bin/python [--models bert vit]
+
+BERT-base with 128 tokens and ViT-B/16 at 224 px, float32, batch 8, two threads, random weights; the
+gradient is that of the mean square of the last layer, for all parameters, without dropout. Each
+side is a process of its own. They take turns call by call, so that what else the machine does falls
+on all; ratios are of calls that follow each other, and of each side's best call.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import product
+
+BATCH, TOKENS, PIXELS, WORDS, THREADS = 8, 128, 224, 30_522, 2
+ARCHITECTURES = {"bert": "BertModel", "vit": "ViTModel"}
+WAYS = ("forward", "both")
+
+
+def ours(model: str, scan: bool = False) -> dict[str, Callable[[], object]]:
+    """A call for each of WAYS, that returns when it is done."""
+    import dataclasses
+    import json
+
+    import flax.linen as nn
+    import jax
+    from transformers import CONFIG_MAPPING
+
+    from vismem.pretrained import checkpoint
+
+    config = json.loads(CONFIG_MAPPING[model]().to_json_string(use_diff=False))
+    config["architectures"] = [ARCHITECTURES[model]]
+    config = checkpoint.family_of(config).settle(config, {"pooler.dense.weight"})
+    module, shapes = checkpoint.build(config)
+    module = dataclasses.replace(module, scan=scan)
+    shapes, leaves = nn.unbox(shapes), iter(range(10_000))
+    params = jax.tree.map(
+        lambda x: 0.02 * jax.random.normal(jax.random.key(next(leaves)), x.shape), shapes
+    )
+    given = inputs(model)
+
+    def encode(params):
+        if model == "bert":
+            return module.apply({"params": params}, given, None).tokens
+        return module.apply({"params": params}, given.transpose(0, 2, 3, 1)).tokens
+
+    return jax_calls(encode, params)
+
+
+def in_flax(model: str) -> dict[str, Callable[[], object]]:
+    import transformers
+
+    kind = getattr(transformers, f"Flax{ARCHITECTURES[model]}")
+    encoder = kind(transformers.CONFIG_MAPPING[model]())
+    given = inputs(model)
+    return jax_calls(lambda params: encoder(given, params=params).last_hidden_state, encoder.params)
+
+
+def jax_calls(encode: Callable, params: object) -> dict[str, Callable[[], object]]:
+    import jax
+    import jax.numpy as jnp
+
+    forward = jax.jit(encode)
+    both = jax.jit(jax.grad(lambda params: jnp.square(encode(params)).mean()))
+    return {
+        "forward": lambda: jax.block_until_ready(forward(params)),
+        "both": lambda: jax.block_until_ready(both(params)),
+    }
+
+
+def in_torch(model: str) -> dict[str, Callable[[], object]]:
+    import torch
+    import transformers
+
+    torch.set_num_threads(THREADS)
+    kind = getattr(transformers, ARCHITECTURES[model])
+    encoder = kind(transformers.CONFIG_MAPPING[model]()).eval()
+    given = torch.from_numpy(inputs(model))
+
+    def forward() -> object:
+        with torch.no_grad():
+            return encoder(given).last_hidden_state
+
+    def both() -> None:
+        encoder.zero_grad(set_to_none=True)
+        encoder(given).last_hidden_state.square().mean().backward()
+
+    return {"forward": forward, "both": both}
+
+
+def inputs(model: str):
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    if model == "bert":
+        return rng.integers(0, WORDS, (BATCH, TOKENS))
+    return rng.normal(size=(BATCH, 3, PIXELS, PIXELS)).astype(np.float32)
+
+
+SIDES = {
+    "ours": ours,
+    "ours scanned": lambda model: ours(model, scan=True),
+    "flax": in_flax,
+    "torch": in_torch,
+}
+
+
+def serve(side: str, model: str) -> None:
+    """Makes a call for every line of input, and prints its seconds."""
+    calls = SIDES[side](model)
+    for way in WAYS:
+        calls[way]()  # compiles
+    print("ready", flush=True)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        calls[line.strip()]()
+        print(time.perf_counter() - start, flush=True)
+
+
+class Side:
+    """A process that serves."""
+
+    def __init__(self, python: str, side: str, model: str):
+        command = [python, __file__, "--serve", side, model]
+        self.process = subprocess.Popen(
+            command,
+            env=os.environ | {"OMP_NUM_THREADS": str(THREADS), "PJRT_NPROC": str(THREADS)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def answer(self) -> str:
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"{self.process.args}: ended; its error is above")
+        return line.strip()
+
+    def seconds(self, way: str) -> float:
+        print(way, file=self.process.stdin, flush=True)
+        return float(self.answer())
+
+
+def measure(model: str, pythons: dict[str, str], rounds: int) -> None:
+    sides = {side: Side(python, side, model) for side, python in pythons.items()}
+    for side in sides.values():
+        side.answer()
+    spent = {(side, way): [] for side, way in product(sides, WAYS)}
+    for way in WAYS * rounds:
+        for name, side in sides.items():
+            spent[name, way].append(side.seconds(way))
+            time.sleep(0.02)  # threads that still wait for work go to sleep
+    for side in sides.values():
+        side.process.stdin.close()
+    for (name, way), times in spent.items():
+        base = spent["ours", way]
+        ratio = statistics.median(a / b for a, b in zip(base, times))
+        print(
+            f"{model:5} {way:8} {name:13} best {min(times):6.3f} s, median "
+            f"{statistics.median(times):6.3f} s; ours / it: {ratio:.2f} (of best calls "
+            f"{min(base) / min(times):.2f})",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--torch", help="Python of an environment with torch and transformers")
+    parser.add_argument("--flax", help="Python of one with transformers 4.57 and flax")
+    parser.add_argument("--scan", action="store_true", help="also ours with its layers scanned")
+    parser.add_argument("--models", nargs="+", choices=ARCHITECTURES, default=list(ARCHITECTURES))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--serve", nargs=2, metavar=("SIDE", "MODEL"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        return serve(*options.serve)
+    pythons = {"ours": sys.executable} | ({"ours scanned": sys.executable} if options.scan else {})
+    pythons |= {s: getattr(options, s) for s in ("flax", "torch") if getattr(options, s)}
+    for model in options.models:
+        measure(model, pythons, options.rounds)
+
+
+if __name__ == "__main__":
+    main()
