@@ -21,7 +21,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.steps = 2_000
     config.data = {
         "source": {"name": "expansions", "preset": "tiny", "lang": argument or "en"},
-        "size": 8,  # nothing looks at the pictures
+        "size": 32,  # nothing looks at the pictures
         "tokenizer": {"name": "bpe", "vocab_size": 512, "length": 24},
     }
     config.text = {

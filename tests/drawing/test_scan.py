@@ -13,6 +13,7 @@ from vismem.drawing.scan import Branches, Guidance, draw
 from vismem.drawing.solvers import Euler, Heun, Multistep, Renoise
 from vismem.errors import UserError
 from vismem.models.generator import Carry
+from vismem.objectives.autoencode import Pixels
 from vismem.objectives.flow import Flow
 from vismem.registry import resolve
 
@@ -26,7 +27,9 @@ class Gaussian:
 
     spread, chained = 0.3, True
     velocity, advance, log_snr = Flow.velocity, Flow.advance, Flow.log_snr
+    path, motion = Flow.path, Flow.motion
     renoise, clip, picture = Flow.renoise, Flow.clip, Flow.picture
+    codec = Pixels(1)
 
     def apply(self, params, *args, method):
         if method == "begin":

@@ -31,7 +31,11 @@ class FSQ:
     def __call__(self, x: Array) -> Array:
         """Any numbers [..., C] -> codes; the gradient passes as if nothing had been rounded."""
         wide = jnp.tanh(x.astype(jnp.float32))
-        return wide + jax.lax.stop_gradient(self._values(self._places(wide)) - wide)
+        return wide + jax.lax.stop_gradient(self.nearest(wide) - wide)
+
+    def nearest(self, x: Array) -> Array:
+        """The codes nearest to numbers [..., C] in [-1, 1]."""
+        return self._values(self._places(jnp.clip(x, -1, 1)))
 
     def tokens(self, codes: Array) -> Array:
         """Codes [..., C] -> int32 [...], below `vocab_size`."""

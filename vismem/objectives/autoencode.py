@@ -1,6 +1,7 @@
 """Pictures to grids of codes and back, so that others may draw codes in place of pixels."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +44,15 @@ class Autoencode:
                 f"pixels does not divide data.size={image_size}"
             )
 
+    @property
+    def size(self) -> int:
+        """Height and width of a picture's code."""
+        return self.image_size // self.autoencoder.cell
+
+    @property
+    def channels(self) -> int:
+        return len(self.autoencoder.levels)
+
     def init(self, key: jax.Array, batch: Batch) -> Params:
         """Parameters {"autoencoder": tree}, boxed with logical axes."""
         picture = jnp.zeros((1, self.image_size, self.image_size, 3))
@@ -54,7 +64,9 @@ class Autoencode:
         return self.autoencoder.apply({"params": params[PLAYER]}, picture, method="encode")
 
     def decode(self, params: Params, codes: jax.Array) -> jax.Array:
-        """Codes [B, h, w, C] -> pictures float32 [B, H, W, 3], about [-1, 1]."""
+        """Codes [B, h, w, C], or numbers near them, -> pictures float32 [B, H, W, 3], about
+        [-1, 1]."""
+        codes = self.autoencoder.fsq.nearest(codes)
         return self.autoencoder.apply({"params": params[PLAYER]}, codes, method="decode")
 
     def loss(
@@ -71,3 +83,33 @@ class Autoencode:
         restored = self.decode(params, self.encode(params, image))
         loss = jnp.square(restored - (image.astype(jnp.float32) / 127.5 - 1)).mean()
         return loss, {"psnr": 10 * jnp.log10(4 / loss)}
+
+
+class Pixels:
+    """What drawing on the grid of an autoencoder asks of it, for pictures as they are."""
+
+    channels = 3
+
+    def __init__(self, image_size: int):
+        self.size = image_size
+
+    def init(self, key: jax.Array, batch: Batch) -> Params:
+        return {}
+
+    def encode(self, params: Params, image: jax.Array) -> jax.Array:
+        """uint8 [B, H, W, 3] -> float32 [B, H, W, 3] in [-1, 1]."""
+        return image.astype(jnp.float32) / 127.5 - 1
+
+    def decode(self, params: Params, codes: jax.Array) -> jax.Array:
+        return codes
+
+
+def make_codec(image_size: int, options: Mapping[str, Any] | None) -> Autoencode | Pixels:
+    """What turns pictures to what is drawn, and back.
+
+    Args:
+      options: of `Autoencode`, and the `folder` that they come from; None for pixels.
+    """
+    if options is None:
+        return Pixels(image_size)
+    return Autoencode(image_size=image_size, **{k: v for k, v in options.items() if k != "folder"})

@@ -29,6 +29,7 @@ from vismem.models.generator import (
     PainterConfig,
     StrategyConfig,
 )
+from vismem.objectives.autoencode import Pixels, make_codec
 from vismem.objectives.base import Batch, Metrics, Params
 from vismem.random import named_key
 
@@ -41,13 +42,15 @@ class Flow:
     Args:
       text, vision, fusion, painter, memory, strategy: the generator's parts (models/generator.py).
       vocab_size: of the tokenizer. image_size: height and width in pixels.
+      autoencoder: options of `autoencode`, on whose codes is drawn; in a config the folder of the
+        run that has learned it, and none for pixels.
       prediction: what the painter's output is read as: the picture "x", the velocity "v" or the
         noise "eps".
       times: distribution of the chain's cleanest time: "uniform" or "logit_normal".
       time_mean, time_std: of the logit-normal. Below 0 is toward noise, where flat pictures are
         decided.
       loss_cap: the largest weight of the squared error of the picture, 1 / (1 - t)^2 before the
-        cap.
+        cap on the straight path.
       unroll: R, canvases of a chain, from noisy to clean, each with a loss.
       ratio: range of s / t between neighbours of the chain.
       carry: probability that a step keeps the memory and estimate of the one before; else both
@@ -73,6 +76,7 @@ class Flow:
         strategy: StrategyConfig,
         vocab_size: int,
         image_size: int,
+        autoencoder: Mapping[str, Any] | None = None,
         prediction: Literal["x", "v", "eps"] = "x",
         times: Literal["uniform", "logit_normal"] = "logit_normal",
         time_mean: float = -1.2,
@@ -89,6 +93,7 @@ class Flow:
             raise UserError(f"objective.unroll={unroll}: must be at least 1")
         if not 0 <= ratio[0] <= ratio[1] <= 1:
             raise UserError(f"objective.ratio={ratio}: must be two shares in order, from 0 to 1")
+        self.codec = make_codec(image_size, autoencoder)
         self.generator = Generator(
             text=text,
             vision=vision,
@@ -97,7 +102,8 @@ class Flow:
             memory=memory,
             strategy=strategy,
             vocab_size=vocab_size,
-            size=image_size,
+            size=self.codec.size,
+            channels=self.codec.channels,
             copies=prediction == "x",
         )
         self.prediction, self.times = prediction, times
@@ -108,7 +114,12 @@ class Flow:
     # --- parameters and modules ---------------------------------------------------------------
 
     def init(self, key: jax.Array, batch: Batch) -> Params:
-        """Parameters {"generator": tree}, boxed with logical axes; `batch` gives the shapes."""
+        """Parameters {"generator": tree}, and of an autoencoder, boxed with logical axes; `batch`
+        gives the shapes."""
+        if is_conversation(batch) and not isinstance(self.codec, Pixels):
+            raise UserError(
+                "objective.autoencoder: conversations are drawn in pixels; leave it out"
+            )
 
         def once(generator: Generator, tokens: jax.Array) -> jax.Array:
             carry = generator.begin(1)
@@ -120,7 +131,8 @@ class Flow:
             return generator.step(carry, carry.estimate, jnp.zeros(1), context)[1]
 
         tokens = by_turn(batch)["tokens"][0, :1]
-        return {PLAYER: self.generator.init(key, tokens, method=once)["params"]}
+        drawn = self.generator.init(key, tokens, method=once)["params"]
+        return {PLAYER: drawn} | self.codec.init(named_key(key, "codec"), batch)
 
     def apply(self, params: Params, *args: Any, method: str) -> Any:
         """The generator's `method` ("encode", "begin", ...) with these parameters."""
@@ -193,12 +205,27 @@ class Flow:
 
     def estimate(self, output: jax.Array, canvas: jax.Array, time: jax.Array) -> jax.Array:
         """The painter's output read as a finished picture, [B, H, W, C]."""
-        t = column(time)
         if self.prediction == "x":
             return output
+        (a, b), (da, db) = self.motion(column(time))
         if self.prediction == "v":
-            return canvas + (1 - t) * output
-        return (canvas - (1 - t) * output) / jnp.maximum(t, 0.05)
+            return (b * output - db * canvas) / (b * da - a * db)
+        return (canvas - b * output) / jnp.maximum(a, 0.05)
+
+    # --- the path from noise to picture --------------------------------------------------------
+
+    def path(self, time: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The shares (a, b) in X_t = a * picture + b * noise, of times of any shape."""
+        return time, 1 - time
+
+    def motion(self, time: jax.Array) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+        """The path (a, b), and how fast each of the two changes with time."""
+        return jax.jvp(self.path, (time,), (jnp.ones_like(time),))
+
+    def weight(self, time: jax.Array) -> jax.Array:
+        """Of the squared error of an estimate, which makes it that of the velocity it implies."""
+        (a, b), (da, db) = self.motion(time)
+        return jnp.square(da - db * a / jnp.maximum(b, 1e-3))
 
     # --- what the scan over drawing steps needs -----------------------------------------------
 
@@ -211,7 +238,7 @@ class Flow:
     ) -> jax.Array:
         """X_s from X_t, s <= t, with exact marginals, saying nothing that X_t does not.
 
-            X_s = (s / t) X_t + sqrt((1 - s)^2 - (s / t)^2 (1 - t)^2) * noise
+            X_s = r X_t + sqrt(b_s^2 - r^2 b_t^2) * noise,     r = a_s / a_t
 
         Canvases of one picture that shared their noise would give it away: two of them determine
         the picture, and memory learns to cheat. Here the noisier is the cleaner one plus fresh
@@ -220,36 +247,38 @@ class Flow:
         Args:
           canvas: X_t [B, H, W, C]. time, to: t and s, [B].
         """
-        t, s = column(time), column(to)
-        ratio = s / jnp.maximum(t, 1e-6)
-        variance = jnp.square(1 - s) - jnp.square(ratio * (1 - t))
+        (a, b), (a_to, b_to) = self.path(column(time)), self.path(column(to))
+        ratio = a_to / jnp.maximum(a, 1e-6)
+        variance = jnp.square(b_to) - jnp.square(ratio * b)
         noise = jax.random.normal(key, canvas.shape)
         return ratio * canvas + jnp.sqrt(jnp.maximum(variance, 0)) * noise
 
     def velocity(self, canvas: jax.Array, estimate: jax.Array, time: jax.Array) -> jax.Array:
-        """The velocity that an estimate implies, (Y - X_t) / (1 - t)."""
-        return (estimate - canvas) / jnp.maximum(1 - column(time), 1e-3)
+        """The velocity dX/dt that an estimate implies."""
+        (a, b), (da, db) = self.motion(column(time))
+        return da * estimate + db * (canvas - a * estimate) / jnp.maximum(b, 1e-3)
 
     def advance(
         self, canvas: jax.Array, estimate: jax.Array, time: jax.Array, to: jax.Array
     ) -> jax.Array:
-        """X from `time` to `to` on the straight line to the estimate: the flow's exact solution
-        for a constant estimate, and Euler's step for its velocity."""
-        share = column(to - time) / jnp.maximum(1 - column(time), 1e-6)
-        return canvas + share * (estimate - canvas)
+        """X from `time` to `to` along the path of the estimate and the noise that is left of X_t
+        without it: exact for an estimate that does not change (DDIM; Song et al. 2021), and on the
+        straight path Euler's step."""
+        (a, b), (a_to, b_to) = self.path(column(time)), self.path(column(to))
+        return a_to * estimate + b_to * (canvas - a * estimate) / jnp.maximum(b, 1e-6)
 
     def log_snr(self, time: jax.Array) -> jax.Array:
-        """log(t / (1 - t)), in which the higher-order solvers measure their steps."""
-        t = jnp.clip(time, 1e-6, 1 - 1e-6)
-        return jnp.log(t) - jnp.log1p(-t)
+        """log(a / b), in which the higher-order solvers measure their steps."""
+        a, b = self.path(jnp.clip(time, 1e-6, 1 - 1e-6))
+        return jnp.log(a) - jnp.log(b)
 
     def clip(self, estimate: jax.Array) -> jax.Array:
-        """Pixels lie in [-1, 1]."""
+        """Pixels and codes lie in [-1, 1]."""
         return jnp.clip(estimate, -1, 1)
 
     def picture(self, params: Params, canvas: jax.Array) -> jax.Array:
-        """The canvas is the picture."""
-        return jnp.clip(canvas, -1, 1)
+        """What a canvas or an estimate shows, [B, H, W, 3] in [-1, 1]."""
+        return jnp.clip(self.codec.decode(params, canvas), -1, 1)
 
     # --- training ------------------------------------------------------------------------------
 
@@ -268,9 +297,9 @@ class Flow:
 
     def chain(self, picture: jax.Array, times: jax.Array, key: jax.Array) -> jax.Array:
         """Canvases [R, B, H, W, C] of pictures [B, H, W, C] at times [R, B] (noisy to clean)."""
-        t = column(times[-1])
+        a, b = self.path(column(times[-1]))
         noise = jax.random.normal(named_key(key, "canvas"), picture.shape)
-        canvases = [t * picture + (1 - t) * noise]
+        canvases = [a * picture + b * noise]
         for r in range(self.length - 2, -1, -1):
             step_key = named_key(key, f"renoise {r}")
             canvases.append(self.renoise(canvases[-1], times[r + 1], times[r], step_key))
@@ -301,7 +330,8 @@ class Flow:
         def turn(carry: Carry, now: tuple[jax.Array, Batch]) -> tuple[Carry, jax.Array]:
             index, batch = now
             turn_key = jax.random.fold_in(key, index)
-            picture, tokens, before = scaled(batch["image"]), batch["tokens"], carry.estimate
+            picture = self.codec.encode(params, batch["image"])
+            tokens, before = batch["tokens"], carry.estimate
             if "kept" in batch:
                 before = jnp.concatenate([before, batch["kept"][..., None]], axis=-1)
             if train:
@@ -312,14 +342,14 @@ class Flow:
             canvases = self.chain(picture, times, turn_key)
             keep = jax.random.uniform(named_key(turn_key, "carry"), times.shape) < self.carry
             estimate, errors = self.unroll(params, picture, canvases, times, keep, carry, context)
-            weight = jnp.minimum(1 / jnp.square(jnp.maximum(1 - times, 1e-3)), self.loss_cap)
+            weight = jnp.minimum(self.weight(times), self.loss_cap)
             if conversation:
                 own = jax.random.uniform(named_key(turn_key, "own"), (size,)) < self.own * train
                 left = picture
                 if "left" in batch:  # what is to be put right next is shown as it is
                     left = scaled(batch["left"])
                     own &= (left == picture).all((1, 2, 3))
-                left = jnp.where(column(own), jnp.clip(estimate, -1, 1), left)
+                left = jnp.where(column(own), self.clip(estimate), left)
                 carry = self.apply(params, carry, left, context, method="remember")
             return carry, jnp.stack([(weight * errors).mean(0), errors[-1]])
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from vismem.models.generator import Carry, Context, Generator
-from vismem.objectives.autoencode import Autoencode
+from vismem.objectives.autoencode import Autoencode, make_codec
 from vismem.objectives.base import Batch, Metrics, Params
 from vismem.objectives.refine import PLAYER, Refiner
 from vismem.random import named_key
@@ -28,8 +28,8 @@ class Masked(Refiner):
     """The objective `masked`.
 
     Attributes:
-      autoencoder: options of `autoencode`, whose tokens are drawn; in a config `{"folder": RUN}`,
-        the run that has learned it.
+      autoencoder: options of `autoencode`, whose tokens are drawn; in a config the folder of the
+        run that has learned it.
       order: whether the surest tokens are revealed first, wherever they are, or the first in row
         order.
       steps: R, canvases of a training chain, from the most masked to the least.
@@ -56,15 +56,12 @@ class Masked(Refiner):
     @cached_property
     def codec(self) -> Autoencode:
         """Pictures to codes and back; it is not trained here."""
-        options = {k: v for k, v in self.autoencoder.items() if k != "folder"}
-        return Autoencode(image_size=self.image_size, **options)
+        return make_codec(self.image_size, self.autoencoder)
 
     @cached_property
     def generator(self) -> Generator:
-        module = self.codec.autoencoder
-        return super().generator.clone(
-            size=self.image_size // module.cell, channels=module.fsq.vocab_size
-        )
+        vocab_size = self.codec.autoencoder.fsq.vocab_size
+        return super().generator.clone(size=self.codec.size, channels=vocab_size)
 
     # --- parameters and modules ---------------------------------------------------------------
 

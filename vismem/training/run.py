@@ -60,7 +60,7 @@ def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer
             partial.rename(saved)
             return
         choice = config.data.tokenizer
-        if pretrained := encoders.pretrained_folder(config, "text"):
+        if pretrained := encoders.pretrained_folder(config, "text") or encoders.t5_folder(config):
             brought = {"name": "pretrained", "folder": str(find(pretrained))}
             choice = brought | {k: v for k, v in choice.items() if k == "length"}
         tokenizers.make(choice, source).save(partial)
@@ -169,6 +169,7 @@ def learned(folder: Path) -> Flat:
 def evaluate(config: RunConfig, folder: Path) -> dict[str, float]:
     """All numbers of all evaluators on the newest checkpoint: the table that training ends with."""
     _, tokenizer, mesh, state = restore(config, folder)
+    config = encoders.resolve(config, tokenizer, folder)
     evaluators = make_evaluators(config, tokenizer, mesh.local_mesh, folder)
     here = {**state, "ema": hosts.local(state["ema"])}
 
