@@ -3,11 +3,15 @@
     python benchmarks/scan.py
 
 Memory is the compiled program's temporary bytes, so that it does not depend on what else runs;
-compile times are compared within this one process, alternating.
+compile times are compared within this one process, alternating. A step is computed again in the
+backward pass ("remat"), or kept in the stacks of a scan ("kept"), or, as flow trains without
+remat, laid out R times ("laid out").
 """
 
+import contextlib
 import statistics
 import time
+from unittest import mock
 
 import flax.linen as nn
 import jax
@@ -19,6 +23,7 @@ from vismem.drawing.solvers import Euler
 from vismem.objectives.flow import PLAYER, Flow
 
 VOCABULARY, LENGTH = 300, 24
+LENGTHS = (1, 2, 4, 8)  # R
 
 
 def make_flow(unroll: int, remat: bool) -> Flow:
@@ -38,16 +43,19 @@ def make_flow(unroll: int, remat: bool) -> Flow:
     )
 
 
-def step_bytes(unroll: int, remat: bool, batch_size: int = 32) -> int:
+def step_bytes(unroll: int, way: str, batch_size: int = 32) -> int:
     """Temporary bytes of one gradient."""
-    flow = make_flow(unroll, remat)
+    flow = make_flow(unroll, way != "laid out")
     batch = {
         "image": jax.ShapeDtypeStruct((batch_size, 32, 32, 3), jnp.uint8),
         "tokens": jax.ShapeDtypeStruct((batch_size, LENGTH), jnp.int32),
     }
     params = nn.unbox(jax.eval_shape(flow.init, jax.random.key(0), batch))
     gradient = jax.jit(jax.grad(lambda p, b: flow.loss(PLAYER, p, b, jax.random.key(0))[0]))
-    return gradient.lower(params, batch).compile().memory_analysis().temp_size_in_bytes
+    no_remat = mock.patch.object(jax, "checkpoint", lambda step: step)
+    with no_remat if way == "kept" else contextlib.nullcontext():
+        lowered = gradient.lower(params, batch)
+    return lowered.compile().memory_analysis().temp_size_in_bytes
 
 
 def compile_seconds(steps: int) -> float:
@@ -66,14 +74,17 @@ def compile_seconds(steps: int) -> float:
 
 
 def main() -> None:
-    print("MB of a step   R=1    R=2    R=4    R=8   R=8 over R=1")
+    print("MB of a step", *(f"{f'R={r}':>7}" for r in LENGTHS), " R=8 less R=1")
     growth = {}
-    for remat in (False, True):
-        row = [step_bytes(r, remat) / 1e6 for r in (1, 2, 4, 8)]
-        growth[remat] = row[-1] - row[0]
-        cells = "".join(f"{x:7.1f}" for x in row)
-        print(f"{'remat' if remat else 'no remat':10s} {cells} {growth[remat]:9.1f}")
-    print(f"growth without remat / with: {growth[False] / growth[True]:.1f} (bar: at least 2)")
+    for way in ("remat", "kept", "laid out"):
+        row = []
+        print(f"{way:12}", end="")
+        for r in LENGTHS:
+            row.append(step_bytes(r, way) / 1e6)
+            print(f" {row[-1]:7.1f}", end="", flush=True)
+        growth[way] = row[-1] - row[0]
+        print(f" {growth[way]:13.1f}")
+    print(f"growth kept / remat: {growth['kept'] / growth['remat']:.1f} (bar: at least 2)")
     compile_seconds(3)  # whatever is only paid once
     pairs = [(compile_seconds(5), compile_seconds(50)) for _ in range(3)]
     ratio = statistics.median(long / short for short, long in pairs)
