@@ -27,7 +27,8 @@ class Caption:
 
     Args:
       vision: `{"name": ..., **options}` of models.VISION_ENCODERS.
-      text: the same of models.TEXT_TO_TEXT.
+      text: the same of models.TEXT_TO_TEXT. A T5 begins with the weights in `text.folder`, if that
+        is given, which says its sizes too (training/encoders.py).
       vocab_size: of the tokenizer. image_size: height and width in pixels.
       length: tokens of a text at most; 0 for as many as the tokenizer gives.
       blind: whether every picture is replaced by a grey one: the baseline that only reads.
@@ -52,10 +53,15 @@ class Caption:
         given = {"dtype": jnp.dtype(dtype)}
         # A position table of the run's own pictures' size, unless the config wants another.
         sized = {"size": image_size} if vision.get("name") == "vit" else {}
-        self.captioner = Captioner(
-            registry.build(VISION_ENCODERS, {**sized, **vision}, "vision", **given),
-            registry.build(TEXT_TO_TEXT, text, "text", vocab_size=vocab_size, **given),
-        )
+        image = registry.build(VISION_ENCODERS, {**sized, **vision}, "vision", **given)
+        # A T5's table may have more rows than its tokenizer has tokens.
+        text = {"vocab_size": vocab_size, **{k: v for k, v in text.items() if k != "folder"}}
+        if text["vocab_size"] < vocab_size:
+            raise UserError(
+                f"text.vocab_size={text['vocab_size']}: data.tokenizer has {vocab_size} tokens; "
+                "take the tokenizer of the same folder"
+            )
+        self.captioner = Captioner(image, registry.build(TEXT_TO_TEXT, text, "text", **given))
         self.image_size, self.length, self.blind = image_size, length or None, blind
 
     def init(self, key: jax.Array, batch: Batch) -> Params:

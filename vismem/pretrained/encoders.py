@@ -86,16 +86,21 @@ def options(config: Config, part: str) -> dict[str, Any]:
     """What the pretrained component of a run is built with: its `encoder` as `{"name": ...,
     **options}` of ENCODERS, and of pictures the scaling.
     """
-    module = checkpoint.family_of(config).module(config)
-    made_by = f"{type(module).__module__}:{type(module).__qualname__}"
-    fields = {f.name: getattr(module, f.name) for f in dataclasses.fields(module) if f.init}
-    for given in ("parent", "name", "dtype"):
-        del fields[given]
+    made_by, fields = sizes(config)
     name = next(n for n, target in ENCODERS[part].items() if target == made_by)
     found = {"encoder": {"name": name, **fields}}
     if part == "vision":
         found |= {"mean": config["image_mean"], "std": config["image_std"]}
     return found
+
+
+def sizes(config: Config) -> tuple[str, dict[str, Any]]:
+    """The module of a config, as registries name it, and its fields but for the dtype."""
+    module = checkpoint.family_of(config).module(config)
+    fields = {f.name: getattr(module, f.name) for f in dataclasses.fields(module) if f.init}
+    for given in ("parent", "name", "dtype"):
+        del fields[given]
+    return f"{type(module).__module__}:{type(module).__qualname__}", fields
 
 
 def load(folder: str, part: str, mesh: Mesh) -> dict[str, Any]:

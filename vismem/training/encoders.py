@@ -1,11 +1,12 @@
 """Encoders that begin with what others have learned: a run reads their files once, as it begins.
 
 In every model the text encoder's parameters are named "PLAYER/text_encoder/...", those of a
-pretrained picture encoder ".../vision_encoder/...".
+pretrained picture encoder ".../vision_encoder/...", and those of a T5 ".../text_model/...".
 """
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -16,9 +17,11 @@ from vismem import config as configs
 from vismem.config import RunConfig, plain
 from vismem.data.tokenizers import Tokenizer
 from vismem.errors import UserError
+from vismem.models import TEXT_TO_TEXT
 from vismem.models.text import vectors
 from vismem.parallel import hosts
-from vismem.pretrained import encoders
+from vismem.pretrained import checkpoint, encoders
+from vismem.pretrained.family import Config
 from vismem.training.logging import write_whole
 from vismem.training.names import Flat, names
 from vismem.training.state import Layout
@@ -27,7 +30,7 @@ from vismem.training.state import Layout
 # run's folder that keeps its config.
 PLACES = {"text": "/text_encoder/", "vision": "/vision_encoder/"}
 FILES = {"text": "text_encoder.json", "vision": "vision_encoder.json"}
-AUTOENCODER = "autoencoder.json"
+AUTOENCODER, T5 = "autoencoder.json", "t5.json"
 
 
 def pretrained_folder(config: RunConfig, part: str) -> str | None:
@@ -42,17 +45,28 @@ def pretrained_folder(config: RunConfig, part: str) -> str | None:
     return choice["folder"]
 
 
+def t5_folder(config: RunConfig) -> str | None:
+    """Where the T5 that writes a run's texts is read from, if the config has it begin with one."""
+    return config.text.get("folder") if config.text.get("name") == "t5" else None
+
+
 def resolve(config: RunConfig, tokenizer: Tokenizer, folder: Path) -> RunConfig:
     """The config with pretrained encoders spelled out, as the run's folder keeps them."""
     for part, file in FILES.items():
         source, saved = pretrained_folder(config, part), folder / file
         if source is None:
             continue
-        hosts.on_first(_keep, saved, source, part)
+        hosts.on_first(_keep, saved, encoders.describe, source, part)
         found = plain(encoders.options(json.loads(saved.read_text()), part))
         if part == "text":
             found["offset"] = getattr(tokenizer, "offset", 0)
         config = dataclasses.replace(config, **{part: {**getattr(config, part), **found}})
+    if source := t5_folder(config):
+        hosts.on_first(_keep, folder / T5, checkpoint.describe, source)
+        made_by, sizes = encoders.sizes(json.loads((folder / T5).read_text()))
+        if made_by != TEXT_TO_TEXT["t5"]:
+            raise UserError(f"text.folder={source!r}: holds no whole T5, with encoder and decoder")
+        config = dataclasses.replace(config, text={**config.text, **plain(sizes)})
     if isinstance(source := config.objective.get("autoencoder"), str):
         saved = folder / AUTOENCODER
         hosts.on_first(_keep_autoencoder, saved, source)
@@ -61,10 +75,10 @@ def resolve(config: RunConfig, tokenizer: Tokenizer, folder: Path) -> RunConfig:
     return config
 
 
-def _keep(file: Path, source: str, part: str) -> None:
-    """Writes an encoder's config into the run's folder, once."""
+def _keep(file: Path, describe: Callable[..., Config], *source: str) -> None:
+    """Writes a pretrained model's config into the run's folder, once."""
     if not file.exists():
-        write_whole(file, json.dumps(encoders.describe(source, part), indent=2) + "\n")
+        write_whole(file, json.dumps(describe(*source), indent=2) + "\n")
 
 
 def _keep_autoencoder(file: Path, source: str) -> None:
@@ -89,9 +103,16 @@ def parameters(config: RunConfig, tokenizer: Tokenizer, layout: Layout, mesh: Me
             found = word_vectors(config, tokenizer, shapes)
         else:
             continue
-        tails = {name: name.partition(place)[2] for name in shapes}
-        given |= {name: found[tail] for name, tail in tails.items() if tail in found}
+        given |= _placed(found, place, shapes)
+    if source := t5_folder(config):
+        given |= _placed(names(checkpoint.load(source, mesh=mesh).params), "/text_model/", shapes)
     return given
+
+
+def _placed(found: Flat, place: str, shapes: Flat) -> Flat:
+    """Parameters that are named as a part of a model names them, as the whole model does."""
+    tails = {name: name.partition(place)[2] for name in shapes}
+    return {name: found[tail] for name, tail in tails.items() if tail in found}
 
 
 def word_vectors(config: RunConfig, tokenizer: Tokenizer, shapes: Flat) -> Flat:
