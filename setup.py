@@ -34,12 +34,15 @@ setup(
         "edits": ["scikit-image>=0.25"],  # PSNR and SSIM
         "geneva": ["h5py>=3.11"],
         "launch": ["kubernetes-validate>=1.31", "kubeflow-trainer-api>=2"],  # for its tests
+        "plan": ["jax[tpu]>=0.10,<0.12"],  # libtpu, which compiles for TPUs on a CPU
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff==0.14.5",
             "h5py>=3.11",
             "scikit-image>=0.25",
+            "sacrebleu>=2.5",
+            "pycocoevalcap>=1.2",
         ],
     },
     entry_points={"console_scripts": ["vismem = vismem.cli:main"]},
