@@ -33,7 +33,7 @@ def on_one_device(tmp_path_factory):
 @pytest.mark.parametrize(
     "settings",
     [
-        ("mesh.data=8",),
+        ("mesh.slices=2",),
         ("mesh.data=2", "mesh.fsdp=2", "mesh.tensor=2", "optimizer.accumulate=2"),
         ("mesh.data=1", "mesh.fsdp=-1"),
     ],
