@@ -126,22 +126,33 @@ def test_tokens_are_drawn_with_their_probabilities():
     np.testing.assert_allclose(drawn.mean((0, 1, 2)), [0.5, 0.3, 0.2, 0, 0, 0], atol=0.01)
 
 
-def test_a_fresh_model_knows_nothing_and_only_the_generator_learns():
+def test_knowing_nothing_costs_as_much_as_there_are_tokens():
     """Logits of zero: ln V nats a masked token, whatever is known of the others."""
     masked = make(label_smoothing=0.0)
     batch = {
         "image": jax.random.randint(jax.random.key(0), (8, 8, 8, 3), 0, 256).astype(jnp.uint8),
         "tokens": jnp.ones((8, 5), jnp.int32),
     }
-    params = nn.unbox(jax.jit(masked.init)(jax.random.key(0), batch))
-    assert set(params) == {PLAYER, "autoencoder"}
+    shapes = nn.unbox(jax.eval_shape(masked.init, jax.random.key(0), batch))
+    assert set(shapes) == {PLAYER, "autoencoder"}
     assert masked.players == (PLAYER,)
-    loss, _ = jax.jit(lambda p: masked.loss(PLAYER, p, batch, jax.random.key(1)))(params)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape), shapes)
+    loss, _ = jax.jit(lambda p: masked.loss(PLAYER, p, batch, jax.random.key(1)))(zeros)
     np.testing.assert_allclose(loss, np.log(VOCAB), rtol=1e-5)
+
+
+def test_a_picture_is_what_the_likeliest_tokens_stand_for():
+    masked = make()
+    params = nn.unbox(masked.codec.init(jax.random.key(0), {}))
     canvas = jax.nn.one_hot(some_tokens(2), VOCAB)
     codes = masked.codec.autoencoder.fsq.codes(some_tokens(2))
     shown = jnp.clip(masked.codec.decode(params, codes), -1, 1)
     np.testing.assert_allclose(masked.picture(params, 3 * canvas), shown, atol=1e-6)
+
+
+def test_mistakes_in_its_options_are_named():
+    with pytest.raises(UserError, match=r"objective\.ratio"):
+        make(ratio=(0.9, 0.5))
 
 
 def test_what_draws_no_tokens_has_none_to_reveal():

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vismem.errors import UserError
 from vismem.models.generator import Carry, Context, Generator
 from vismem.objectives.autoencode import Autoencode, make_codec
 from vismem.objectives.base import Batch, Metrics, Params
@@ -52,6 +53,14 @@ class Masked(Refiner):
     choice_temperature: float = 4.5
 
     players = (PLAYER,)
+
+    def __post_init__(self):
+        super().__post_init__()
+        low, high = self.ratio
+        if not 0 <= low <= high <= 1:
+            raise UserError(
+                f"objective.ratio={self.ratio}: must be two shares in order, from 0 to 1"
+            )
 
     @cached_property
     def codec(self) -> Autoencode:
@@ -171,11 +180,11 @@ class Masked(Refiner):
 
     def chain(self, clean: jax.Array, times: jax.Array, key: jax.Array) -> jax.Array:
         """Canvases [R, B, h, w, V] at times [R, B] of what is known in the end, [B, h, w, V]."""
-        canvases, time = [], jnp.ones(len(clean))
+        canvases, time = [clean], jnp.ones(len(clean))
         for r, to in reversed(list(enumerate(times))):
-            clean, time = self.renoise(clean, time, to, named_key(key, f"mask {r}")), to
-            canvases.append(clean)
-        return jnp.stack(canvases[::-1])
+            canvases.append(self.renoise(canvases[-1], time, to, named_key(key, f"mask {r}")))
+            time = to
+        return jnp.stack(canvases[:0:-1])
 
     def loss(
         self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
