@@ -1,10 +1,13 @@
 """Which encoder of the canvas X_t the generator should have: the quickstart with each, two seeds.
 
+    python -c "from vismem.pretrained.squeezenet import convert; \\
+        convert('../shared/data/squeezenet/decoded_squeezenet10_OIHW.npz', 'runs/squeezenet')"
     vismem sweep experiments/image_encoders.py
     vismem table experiments/image_encoders.py
 
-All give one vector a patch of 8 pixels, and all are trained from nothing with the painter. What was
-found, and which runs were made, is in experiments/RESULTS.md.
+All give one vector a patch of 8 pixels. SqueezeNet has learned from photographs and stays as it is;
+the others are trained from nothing with the painter. What was found, and which runs were made, is
+in experiments/RESULTS.md.
 """
 
 from pathlib import Path
@@ -30,7 +33,11 @@ def sweep() -> dict:
         "ResNet": {"name": "resnet"},
         "ViT": {"name": "vit"},
     }
-    return {"rows": {row: {"vision": v} for row, v in encoders.items()}, "seeds": (0, 1)}
+    # Of pictures of 71 pixels its last map has 4 x 4 cells, one a patch.
+    squeezenet = {"name": "pretrained", "folder": "runs/squeezenet", "size": 71}
+    frozen = {"vision": squeezenet, "optimizer.freeze": (("vision_encoder/", True),)}
+    rows = {row: {"vision": v} for row, v in encoders.items()} | {"SqueezeNet, frozen": frozen}
+    return {"rows": rows, "seeds": (0, 1)}
 
 
 def table() -> dict:
