@@ -77,8 +77,7 @@ def alone(tmp_path_factory):
     ("count", "settings"),
     [
         (2, ("mesh.slices=2",)),
-        (2, ("mesh.tensor=2",)),  # both read the whole batch
-        (4, ("mesh.fsdp=2", "mesh.tensor=2")),
+        (4, ("mesh.fsdp=2", "mesh.tensor=2")),  # two and two read the same rows
     ],
     ids=str,
 )
