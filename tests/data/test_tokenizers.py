@@ -85,6 +85,10 @@ def test_save_and_load(tokenizer, tmp_path):
     assert (loaded.vocab_size, loaded.length) == (tokenizer.vocab_size, tokenizer.length)
     for text in captions()[::20]:
         assert (loaded.encode(text) == tokenizer.encode(text)).all()
+    for text in ("a red circle", "the large blue square above a circle"):
+        tokens = loaded.encode(text)
+        assert loaded.decode(tokens) == text
+        assert loaded.decode([*tokens[:2], 0, *tokens[2:]]) == loaded.decode(tokens[:2])
 
 
 @pytest.mark.parametrize("name", TRAINERS)

@@ -3,7 +3,7 @@
 import pytest
 
 from vismem import worlds
-from vismem.data import DataConfig
+from vismem.data import DataConfig, source, tokenizers
 from vismem.errors import UserError
 from vismem.evaluation import answers, captions
 
@@ -27,6 +27,17 @@ def test_true_captions_hold_and_near_misses_do_not():
         assert not captions.holds(WORLD, text, EXAMPLES[0])
     chinese = WORLD.example("test", 0, lang="zh")
     assert captions.holds(WORLD, chinese.text, chinese)
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_captions_survive_a_tokenizer(lang):
+    """What a captioner with the right tokens would write holds."""
+    config = DataConfig(source={"name": "world", "preset": "tiny", "lang": lang})
+    choice = {"name": "bpe", "vocab_size": 512, "length": 48}
+    tokenizer = tokenizers.make(choice, source(config, "train"), most=1_000)
+    for i in range(40):
+        example = WORLD.example("test", i, lang=lang)
+        assert captions.holds(WORLD, tokenizer.decode(tokenizer.encode(example.text)), example)
 
 
 def test_similarity_is_full_for_the_reference_itself_and_falls():
