@@ -1,6 +1,7 @@
 """Drawing: solvers, guidance, the scan over steps, the artist, and sheets of pictures."""
 
 SOLVERS = {
+    "ancestral": "vismem.drawing.solvers:Ancestral",
     "euler": "vismem.drawing.solvers:Euler",
     "heun": "vismem.drawing.solvers:Heun",
     "multistep": "vismem.drawing.solvers:Multistep",

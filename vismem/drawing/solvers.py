@@ -124,6 +124,29 @@ class Renoise:
         return jnp.where(now < 0.5, anew, objective.advance(canvas, estimate, now, to)), memo
 
 
+class Ancestral:
+    """First order, with fresh noise at every step: X_s is drawn from what X_t and the estimate
+    leave open, as in DDPM (Ho et al. 2020, equation 7), for any path a * picture + b * noise:
+
+        X_s = a_s Y + k * (noise in X_t) + sqrt(b_s^2 - k^2) * noise,     k = a_t b_s^2 / (a_s b_t)
+    """
+
+    def __init__(self, steps: int):
+        self.times = np.linspace(0, 1, steps + 1, dtype=np.float32)
+
+    def start(self, canvas: Array, key: Array) -> Array:
+        return key
+
+    def advance(self, objective, index, canvas, estimate, memo):
+        now, to = interval(self.times, index)
+        (a, b), (a_to, b_to) = objective.path(now), objective.path(to)
+        left = (canvas - a * estimate) / b
+        kept = a * jnp.square(b_to) / (a_to * b)
+        fresh = jnp.sqrt(jnp.maximum(jnp.square(b_to) - jnp.square(kept), 0))
+        noise = jax.random.normal(jax.random.fold_in(memo, index), canvas.shape)
+        return a_to * estimate + kept * left + fresh * noise, memo
+
+
 class Reveal:
     """For tokens: drawn at random, and kept if they are sure enough. The share of known ones grows
     with the cosine schedule of MaskGIT (Chang et al. 2022): few at first, many in the end.

@@ -4,6 +4,7 @@ OBJECTIVES = {
     "autoencode": "vismem.objectives.autoencode:Autoencode",
     "caption": "vismem.objectives.caption:Caption",
     "contrastive": "vismem.objectives.contrastive:Contrastive",
+    "diffusion": "vismem.objectives.diffusion:Diffusion",
     "expand": "vismem.objectives.expand:Expand",
     "flow": "vismem.objectives.flow:Flow",
     "gan": "vismem.objectives.gan:GAN",

@@ -147,7 +147,7 @@ class Refiner:
     def _no_path(self, *_: jax.Array) -> jax.Array:
         raise UserError("drawing.solver: only flow and diffusion have a path to solve; take euler")
 
-    renoise = velocity = log_snr = _no_path
+    renoise = velocity = log_snr = path = _no_path
 
     # --- training ------------------------------------------------------------------------------
 
