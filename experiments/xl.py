@@ -1,7 +1,7 @@
 """The memory generator at the sizes of DiT (Peebles & Xie 2023), 64 px in bfloat16, for a pod.
 
     vismem plan experiments/xl.py --topology v5e:16x16            # what a step costs there
-    vismem train experiments/xl.py:S --config.mesh.fsdp=8         # S, B, L or XL (the default)
+    vismem train experiments/xl.py:S --config.mesh.fsdp=8         # S, B, L or, by default, XL
 
 Planned, not trained: no size of it has been run. What the plans say is in experiments/RESULTS.md.
 """
@@ -47,7 +47,7 @@ def get_config(argument: str = "XL") -> ConfigDict:
     config.objective = {"name": "flow", "unroll": 4}
     config.optimizer = {"name": "adamw", "lr": 1e-4, "schedule": "constant", "warmup": 5_000}
     config.ema = 0.9999
-    config.mesh = {"fsdp": -1, "data": 1}
+    config.mesh = {"data": -1, "fsdp": 16}  # not 256: XL's width is no multiple of it
     config.drawing = {"steps": 50, "solver": "renoise", "guidance_scale": 2.0}
 
     config.log_every = 100

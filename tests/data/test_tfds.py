@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vismem import config as configs
 from vismem.data import DataConfig, pipeline, source, tokenizers
 from vismem.data.tfds import TfdsSource
 from vismem.errors import UserError
@@ -85,6 +86,44 @@ def test_errors(classes, tmp_path):
     with pytest.raises(UserError, match=r"no val split in") as error:
         TfdsSource("val", classes, image="picture", text="caption")
     assert "\n" not in str(error.value)
+
+
+def test_coco_captions_as_its_experiment_reads_them(tmp_path):
+    """Features as tfds' coco_captions has them, five captions a picture and once three."""
+    from tensorflow_datasets import features
+
+    spec = features.FeaturesDict(
+        {
+            "image": features.Image(shape=(None, None, 3)),
+            "image/filename": features.Text(),
+            "captions": features.Sequence({"id": np.int64, "text": features.Text()}),
+        }
+    )
+    rows = [
+        {
+            "image": png(Image.new("RGB", (300 + i, 260), (10 * i, 0, 0))),
+            "image/filename": f"{i}.jpg",
+            "captions": [{"id": j, "text": f"picture {i}, caption {j}"} for j in range(count)],
+        }
+        for i, count in enumerate((5, 3, 5))
+    ]
+    folder = prepare(tmp_path / "coco", spec, {"train": rows})
+    file = Path(__file__).parents[2] / "experiments" / "coco.py"
+    settings = [f"--config.data.source.folder={folder}", "--config.data.threads=0"]
+    data = configs.run_config(configs.override(configs.load(str(file)), settings)).data
+    records = source(data, "train")
+    assert len(records) == 15
+    assert [records[i]["text"] for i in (0, 4, 5, 8, 14)] == [
+        *("picture 0, caption 0", "picture 0, caption 4"),
+        *("picture 1, caption 0", "picture 1, caption 0", "picture 2, caption 4"),
+    ]
+    batches = pipeline.batches(data, records, tokenizers.ByteTokenizer(64), 4, seed=0)
+    batch = next(batches)
+    batches.close()
+    assert batch["image"].shape == (4, 256, 256, 3)
+    assert batch["tokens"].shape == (4, 64)
+    with pytest.raises(UserError, match=r"data\.source\.text='captions/texts': no such feature"):
+        TfdsSource("train", folder, text="captions/texts")
 
 
 @pytest.mark.skipif(not EMOJI.exists(), reason="../shared/data/emoji is missing")

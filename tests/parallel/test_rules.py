@@ -1,7 +1,9 @@
+import jax
 import pytest
+from jax.sharding import AbstractMesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from vismem.parallel.rules import spec
+from vismem.parallel.rules import spec, warn_of_whole
 
 
 class Mesh:
@@ -32,3 +34,31 @@ def test_rules(axes, shape, expected):
 
 def test_mesh_axes_of_one_are_left_out():
     assert spec(("embed", "mlp"), (8, 8), Mesh(slices=1, data=8, fsdp=1, tensor=1)) == P(None, None)
+
+
+def test_large_parameters_that_stay_whole_are_named(caplog):
+    shapes = {
+        name: jax.ShapeDtypeStruct(shape, "float32")
+        for name, shape in {
+            "model/odd/kernel": (1153, 1024),
+            "model/even/kernel": (1152, 1024),
+            "model/small/kernel": (3, 3),
+        }.items()
+    }
+
+    def warned(**sizes):
+        axes = ("slices", "data", "fsdp", "tensor")
+        mesh = AbstractMesh(tuple(sizes.get(a, 1) for a in axes), axes)
+        shardings = {
+            name: NamedSharding(mesh, spec(("embed", "mlp"), x.shape, mesh))
+            for name, x in shapes.items()
+        }
+        caplog.clear()
+        warn_of_whole(shapes, shardings)
+        return caplog.text
+
+    assert not warned(data=8)
+    assert not warned(fsdp=4, tensor=2)
+    text = warned(fsdp=4)
+    assert "model/odd/kernel (1153, 1024) is whole on every device: mesh.fsdp=4" in text
+    assert "(1 large parameters are)" in text

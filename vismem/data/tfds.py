@@ -1,6 +1,9 @@
 """Prepared tensorflow-datasets data sets, read from array_record files without TensorFlow."""
 
 from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from vismem.data import Example
 from vismem.data.images import Color, decode
@@ -14,7 +17,10 @@ class TfdsSource:
       split: "train", "val" or "test".
       folder: the prepared version's folder, which holds dataset_info.json.
       image, text, label: names of the features; a text that is a class label reads as the class's
-        name, and a label that the data set lacks is left out.
+        name, "captions/text" is the text of every caption of a record, and a label that the data
+        set lacks is left out.
+      texts: examples that a record with several texts makes, each with one of them; where there are
+        fewer they come again.
       splits: what the splits are called there, slices allowed: `{"val": "train[90%:]"}`.
       background: RGB that transparent pictures are put on.
     """
@@ -26,6 +32,7 @@ class TfdsSource:
         image: str = "image",
         text: str = "text",
         label: str = "label",
+        texts: int = 1,
         splits: Mapping[str, str] | None = None,
         background: Color = (255, 255, 255),
     ):
@@ -39,15 +46,20 @@ class TfdsSource:
             ) from error
         features = builder.info.features
         for key, name in (("image", image), ("text", text)):
-            if name not in features:
+            try:
+                nested(features, name)
+            except (KeyError, TypeError):
                 raise UserError(
                     f"data.source.{key}={name!r}: no such feature in {folder}; it has"
                     f" {', '.join(sorted(features))}"
-                )
+                ) from None
+        if texts < 1:
+            raise UserError(f"data.source.texts={texts}: must be at least 1")
         self._names = {"image": image, "text": text, "label": label}
         self._where = f"{builder.info.full_name} {split}"
         self._background = background
-        self._class_name = getattr(features[text], "int2str", None)
+        self._texts = texts
+        self._class_name = getattr(nested(features, text), "int2str", None)
         self._labelled = label in features
         # Encoded pictures go through our own decoding: limits, modes and names of errors are one.
         encoded = isinstance(features[image], tfds.features.Image)
@@ -60,11 +72,14 @@ class TfdsSource:
             raise UserError(f"data.source: no {split} split in {folder} ({error})") from error
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._records) * self._texts
 
     def __getitem__(self, index: int) -> Example:
-        record, name = self._records[index], f"{self._where} record {index}"
-        text = record[self._names["text"]]
+        place, turn = divmod(index, self._texts)
+        record, name = self._records[place], f"{self._where} record {place}"
+        text = nested(record, self._names["text"])
+        if np.ndim(text):  # several
+            text = text[turn % len(text)] if len(text) else ""
         if self._class_name:
             text = self._class_name(int(text))
         text = text.decode() if isinstance(text, bytes) else str(text)
@@ -75,3 +90,12 @@ class TfdsSource:
         if self._labelled:
             example["label"] = int(record[self._names["label"]])
         return example
+
+
+def nested(values: Mapping[str, Any], path: str) -> Any:
+    """What a data set's features or a record have under a name, or inside one another under
+    "outer/inner"."""
+    if path in values:
+        return values[path]
+    outer, _, inner = path.partition("/")
+    return nested(values[outer], inner)

@@ -1,6 +1,8 @@
 """Sharding is data: a table from the logical axes of parameters to axes of the mesh."""
 
+import logging
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -15,6 +17,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "heads": ("tensor",),
     "vocab": ("tensor",),
 }
+LARGE = 10**6  # numbers; what is smaller may be whole on every device
 
 
 def spec(axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
@@ -48,6 +51,21 @@ def shardings(abstract: Any, mesh: Mesh) -> Any:
         return replicated(mesh)
 
     return jax.tree.map(one, abstract, is_leaf=lambda x: isinstance(x, nn.Partitioned))
+
+
+def warn_of_whole(
+    shapes: Mapping[str, jax.ShapeDtypeStruct], shardings: Mapping[str, NamedSharding]
+) -> None:
+    """A warning that names the large parameters which the mesh should part and does not."""
+    whole = [n for n, s in shardings.items() if shapes[n].size >= LARGE and not any(s.spec)]
+    mesh = next(iter(shardings.values())).mesh.shape
+    if whole and mesh["fsdp"] * mesh["tensor"] > 1:
+        first = whole[0]
+        logging.getLogger(__name__).warning(
+            "%s %s is whole on every device: mesh.fsdp=%d and mesh.tensor=%d part none of its axes "
+            "(%d large parameters are)",
+            *(first, shapes[first].shape, mesh["fsdp"], mesh["tensor"], len(whole)),
+        )
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

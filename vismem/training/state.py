@@ -58,6 +58,7 @@ class Layout:
         self.optimizer = make_optimizer(config, params, steps)
         abstract = jax.eval_shape(self._make, jax.random.key_data(key), {})
         by_name = names(rules.shardings(boxed, mesh))
+        rules.warn_of_whole(names(params), by_name)
         shape_of = {name: p.shape for name, p in names(params).items()}
 
         def like_parameter(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> Any:
