@@ -2,7 +2,7 @@
 (names.py) like "generator/paint/block_0/mlp/up/kernel".
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -121,12 +121,15 @@ class Optimizer:
         )
 
 
-def make_optimizer(config: OptimizerConfig, params: Mapping[str, Any], steps: int) -> Optimizer:
+def make_optimizer(
+    config: OptimizerConfig, params: Mapping[str, Any], steps: int, players: Sequence[str] = ()
+) -> Optimizer:
     """The optimizer of a run.
 
     Args:
       params: {player: tree} of arrays or their shapes.
       steps: of the whole run, for the schedule.
+      players: who moves in a step, a name for each update; all of `params` once where not named.
     """
     flat = names(params)
     frozen = match(config.freeze, flat, "optimizer.freeze", lambda name: False)
@@ -142,20 +145,23 @@ def make_optimizer(config: OptimizerConfig, params: Mapping[str, Any], steps: in
     )
     if len(frozen_names) == len(flat):
         raise UserError("optimizer.freeze: freezes every parameter; leave some to train")
-    # Learning-rate factors come after the decay, so that they scale it too, as a lower lr would.
-    transform = optax.chain(
-        optax.clip_by_global_norm(config.clip) if config.clip else optax.identity(),
-        _direction(config),
-        optax.stateless(
-            lambda updates, params: {
-                n: u + config.weight_decay * decay[n] * params[n] for n, u in updates.items()
-            }
-        ),
-        optax.stateless(lambda updates, _: {n: factors[n] * u for n, u in updates.items()}),
-        optax.scale_by_learning_rate(schedule),
-    )
+
+    def transform(moves: int) -> optax.GradientTransformation:
+        # Learning-rate factors come after the decay and scale it too, as a lower lr would.
+        return optax.chain(
+            optax.clip_by_global_norm(config.clip) if config.clip else optax.identity(),
+            _direction(config),
+            optax.stateless(
+                lambda updates, params: {
+                    n: u + config.weight_decay * decay[n] * params[n] for n, u in updates.items()
+                }
+            ),
+            optax.stateless(lambda updates, _: {n: factors[n] * u for n, u in updates.items()}),
+            optax.scale_by_learning_rate(lambda count: schedule(count // moves)),
+        )
+
     return Optimizer(
-        players=dict.fromkeys(params, transform),
+        players={player: transform(max(players.count(player), 1)) for player in params},
         frozen=frozen_names,
         frozen_dtype=config.frozen_dtype,
         lora=config.lora,

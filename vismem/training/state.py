@@ -55,7 +55,7 @@ class Layout:
         # What belongs to no player stays as it is.
         lent = tuple((f"^{name}/", True) for name in params if name not in objective.players)
         config = dataclasses.replace(config, freeze=(*lent, *config.freeze))
-        self.optimizer = make_optimizer(config, params, steps)
+        self.optimizer = make_optimizer(config, params, steps, objective.players)
         abstract = jax.eval_shape(self._make, jax.random.key_data(key), {})
         by_name = names(rules.shardings(boxed, mesh))
         rules.warn_of_whole(names(params), by_name)
