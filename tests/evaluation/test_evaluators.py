@@ -10,6 +10,7 @@ from vismem.data import DataConfig
 from vismem.drawing.artist import Drawing
 from vismem.errors import UserError
 from vismem.evaluation.claims import Claims, score
+from vismem.evaluation.loss import ValidationLoss
 from vismem.evaluation.nearest import nearest
 
 TINY = DataConfig(source={"name": "world", "preset": "tiny"})
@@ -66,3 +67,14 @@ def test_nearest_is_the_nearest():
     assert 5 < distances[1] <= 10
     direct = np.sqrt(np.square(queries[1].astype(float) - among[5]).mean())
     np.testing.assert_allclose(distances[1], direct, rtol=1e-6)
+
+
+def test_the_loss_takes_batches_that_the_mesh_divides():
+    tokenizer = SimpleNamespace(encode=lambda text: np.zeros(4, np.int32))
+    mesh = SimpleNamespace(shape={"slices": 1, "data": 4, "fsdp": 2, "tensor": 1})
+    given = dict(objective=None, tokenizer=tokenizer, mesh=mesh, data=TINY, seed=0)
+    loss = ValidationLoss(**given, count=21)
+    assert loss.batches == 1
+    assert len(next(loss.open())["image"]) == 16
+    with pytest.raises(UserError, match=r"finds 7 examples of 'val' .* cuts a batch into 8 parts"):
+        ValidationLoss(**given, count=7)
