@@ -61,7 +61,7 @@ def _logsumexp_backward(mesh: Mesh, kept: Any, gradients: Any) -> tuple[Array, A
         to_x, to_y = to_x + by_logits @ y, to_y + by_logits.T @ x
         return (x, rows, by_rows, to_x), (y, columns, by_columns, to_y)
 
-    own, guest = (x, rows, by_rows, 0 * x), (y, columns, by_columns, 0 * y)
+    own, guest = (x, rows, by_rows, jnp.zeros_like(x)), (y, columns, by_columns, jnp.zeros_like(y))
     own, guest = ring(mesh, block, own, guest)
     return own[-1], guest[-1]
 
@@ -93,7 +93,7 @@ def _softplus_backward(mesh: Mesh, kept: Any, gradient: Array) -> tuple[Array, A
         by_logits = by_sums[:, None] * jax.nn.sigmoid(x @ y.T)
         return (x, by_sums, to_x + by_logits @ y), (y, to_y + by_logits.T @ x)
 
-    own, guest = ring(mesh, block, (x, gradient, 0 * x), (y, 0 * y))
+    own, guest = ring(mesh, block, (x, gradient, jnp.zeros_like(x)), (y, jnp.zeros_like(y)))
     return own[-1], guest[-1]
 
 
