@@ -1,60 +1,55 @@
-"""`vismem edit`, `talk` and `draw --conversation` with runs of two steps."""
+"""`vismem edit`, `talk` and `draw --conversation`."""
 
 import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conversing import SIZE, make_artist
 from PIL import Image
 
 from vismem import cli
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-SMALL = (
-    "steps=2",
-    "batch_size=4",
-    "text.width=16",
-    "text.layers=1",
-    "painter={'width': 16, 'layers': 1, 'heads': 2, 'patch': 8}",
-    "optimizer.name=adamw",
-    "drawing.steps=2",
-    "checkpoint.best=",
-    "evaluators={}",
-)
+EDITING = Path(__file__).parents[2] / "experiments" / "editing.py"
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Of editing and of conversations."""
-    folder = tmp_path_factory.mktemp("runs")
-    settings = [f"--config.{setting}" for setting in SMALL]
-    for name in ("editing", "iclevr"):
-        workdir = ["--workdir", str(folder / name)]
-        assert cli.main(["train", str(EXPERIMENTS / f"{name}.py"), *workdir, *settings]) == 0
-    return folder
+@pytest.fixture
+def artist(monkeypatch):
+    """What every command loads."""
+    found = make_artist(0)
+    monkeypatch.setattr("vismem.training.run.load", lambda folder: found)
+    return found
 
 
-@pytest.mark.slow
-def test_edit(runs, tmp_path, capsys):
-    pictures = {"in": np.full((40, 40, 3), 250, np.uint8), "mask": np.zeros((40, 40, 3), np.uint8)}
-    pictures["mask"][5:20, 10:30] = 255
-    files = {name: str(tmp_path / f"{name}.png") for name in (*pictures, "out")}
-    for name, pixels in pictures.items():
-        Image.fromarray(pixels).save(files[name])
-    run = ["edit", str(runs / "editing"), "--image", files["in"], "--out", files["out"]]
-    assert cli.main([*run, "--mask", files["mask"], "a yellow cross"]) == 0
-    edited = np.asarray(Image.open(files["out"]))
-    outside = pictures["mask"][..., 0] == 0
+@pytest.fixture
+def files(tmp_path):
+    """A white picture and a mask of it, 40 x 40 pixels, and where a result goes."""
+    mask = np.zeros((40, 40, 3), np.uint8)
+    mask[5:20, 10:30] = 255
+    names = {name: str(tmp_path / f"{name}.png") for name in ("in", "mask", "out")}
+    Image.fromarray(np.full((40, 40, 3), 250, np.uint8)).save(names["in"])
+    Image.fromarray(mask).save(names["mask"])
+    return names
+
+
+def test_edit(artist, files):
+    edit = ["edit", "run", "--image", files["in"], "--out", files["out"]]
+    assert cli.main([*edit, "--mask", files["mask"], "a yellow cross"]) == 0
+    edited, outside = (np.asarray(Image.open(files[name])) for name in ("out", "mask"))
+    outside = outside[..., 0] == 0
     assert (edited[outside] == 250).all()
     assert (edited[~outside] != 250).any()
-    assert cli.main([*run, "make everything blue"]) == 0
-    # A run that has not learned to leave pixels as they are, and mistakes of its user.
-    capsys.readouterr()
-    run[1] = str(runs / "iclevr")
+    assert cli.main([*edit, "make everything blue"]) == 0
+    assert (np.asarray(Image.open(files["out"]))[outside] != 250).any()
+
+
+def test_mistakes_in_edit(files, monkeypatch, capsys):
+    monkeypatch.setattr("vismem.training.run.load", lambda folder: make_artist(0, masks=False))
+    edit = ["edit", "run", "--image", files["in"], "a cross"]
     for wrong, said in (
-        ([*run, "--mask", files["mask"], "a cross"], "has not learned to paint within a mask"),
-        ([*run[:2], "a", "--image", files["in"], "--out", "out.txt"], "not a kind of picture"),
-        ([*run[:2], "a", "--image", str(tmp_path / "none.png")], "none.png"),
+        ([*edit, "--mask", files["mask"]], "has not learned to paint within a mask"),
+        ([*edit, "--out", "out.txt"], "not a kind of picture"),
+        ([*edit, "--image", "none.png"], "none.png"),
     ):
         assert cli.main(wrong) == 2
         error = capsys.readouterr().err
@@ -62,24 +57,44 @@ def test_edit(runs, tmp_path, capsys):
         assert error.count("\n") == 1
 
 
-@pytest.mark.slow
-def test_talk_and_a_conversation_on_a_sheet(runs, tmp_path, capsys, monkeypatch):
-    folder, file = str(runs / "iclevr"), str(tmp_path / "t.vismem")
-    first = "add a red circle in the middle\n/like 3\n"
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{first}/save {file}\n/quit\n"))
-    assert cli.main(["talk", folder, "--out", str(tmp_path / "one")]) == 0
+def test_talk(artist, tmp_path, capsys, monkeypatch):
+    file = str(tmp_path / "t.vismem")
+    typed = f"add a red circle in the middle\n/like 3\n/save {file}\n/quit\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    assert cli.main(["talk", "run", "--out", str(tmp_path / "one")]) == 0
     shown = capsys.readouterr().out
-    assert shown.count("▀") == 32 * 16
+    assert shown.count("▀") == SIZE * SIZE // 2
     assert "vismem: like: 3: there are candidates 1 to 1" in shown
     monkeypatch.setattr("sys.stdin", io.StringIO("add a blue square above left of it"))
-    assert cli.main(["talk", folder, "--session", file, "--out", str(tmp_path / "two")]) == 0
+    assert cli.main(["talk", "run", "--session", file, "--out", str(tmp_path / "two")]) == 0
     assert [p.name for p in (tmp_path / "two").iterdir()] == ["2.png"]
-    assert cli.main(["talk", str(runs / "editing"), "--session", file]) == 2
-    assert "with another model" in capsys.readouterr().err
+    assert cli.main(["talk", "run", "--session", str(tmp_path)]) == 2
 
-    draw = ["draw", folder, "add a red circle in the middle", "add a blue square above left of it"]
-    draw += ["--conversation", "--out", str(tmp_path / "sheet.png")]
+
+def test_a_conversation_on_a_sheet(artist, tmp_path):
+    out = str(tmp_path / "sheet.png")
+    draw = ["draw", "run", "add a red circle", "make it blue", "--conversation", "--out", out]
     assert cli.main(draw) == 0
-    plain = Image.open(tmp_path / "sheet.png").size
+    plain = Image.open(out).size
     assert cli.main([*draw, "--steps-strip"]) == 0
-    assert Image.open(tmp_path / "sheet.png").height > 2 * plain[1]
+    assert Image.open(out).height > 2 * plain[1]
+
+
+@pytest.mark.slow
+def test_a_trained_run_edits(files, tmp_path):
+    settings = (
+        "steps=2",
+        "batch_size=4",
+        "text={'name': 'transformer', 'width': 16, 'layers': 1, 'heads': 2}",
+        "painter={'width': 16, 'layers': 1, 'heads': 2, 'patch': 8}",
+        "data.tokenizer={'name': 'byte', 'length': 64}",
+        "optimizer.name=adamw",
+        "drawing.steps=2",
+        "checkpoint.best=",
+        "evaluators={'edits': {'name': 'edits', 'count': 4}}",
+    )
+    run = str(tmp_path / "run")
+    train = ["train", str(EDITING), "--workdir", run, *(f"--config.{s}" for s in settings)]
+    assert cli.main(train) == 0
+    edit = ["edit", run, "--image", files["in"], "--mask", files["mask"], "--out", files["out"]]
+    assert cli.main([*edit, "a yellow cross"]) == 0

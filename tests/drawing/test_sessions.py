@@ -3,53 +3,18 @@
 import json
 import re
 import zipfile
-from types import SimpleNamespace
 
-import flax.linen as nn
-import jax
 import numpy as np
 import pytest
+from conversing import SIZE, make_artist
 from PIL import Image
 
 from vismem.data.edits import GREY
 from vismem.drawing import sheets
-from vismem.drawing.artist import Artist, DrawConfig
 from vismem.drawing.editing import edit
 from vismem.drawing.sessions import converse, fingerprint
 from vismem.drawing.talk import Talk, blocks
 from vismem.errors import UserError
-from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
-from vismem.objectives.flow import Flow
-
-SIZE = 8
-
-
-def make_artist(seed: int) -> Artist:
-    """Draws conversations, and knows masks."""
-    flow = Flow(
-        text={"name": "transformer", "width": 8, "layers": 1, "heads": 2},
-        vision={"name": "patches"},
-        fusion={"name": "attention"},
-        painter=PainterConfig(width=8, layers=1, heads=2, patch=4),
-        memory=MemoryConfig(slots=3),
-        strategy=StrategyConfig(),
-        vocab_size=11,
-        image_size=SIZE,
-    )
-    batch = {
-        "image": np.zeros((1, 1, SIZE, SIZE, 3), np.uint8),
-        "tokens": np.zeros((1, 1, 5), np.int32),
-        "mask": np.ones((1, 1), bool),
-        "kept": np.zeros((1, 1, SIZE, SIZE), bool),
-    }
-    shapes = nn.unbox(jax.eval_shape(flow.init, jax.random.key(0), batch))
-    rng = np.random.default_rng(seed)
-    params = jax.tree.map(lambda x: 0.3 * rng.standard_normal(x.shape).astype(x.dtype), shapes)
-
-    def encode(text):
-        return np.frombuffer(text.encode().ljust(5)[:5], np.uint8).astype(np.int32) % 10 + 1
-
-    return Artist(flow, SimpleNamespace(encode=encode), DrawConfig(steps=2), params)
 
 
 @pytest.fixture(scope="module")
