@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vismem.drawing.scan import Guidance, draw
-from vismem.drawing.solvers import Reveal, RevealEvenly
+from vismem.drawing.solvers import Heun, Multistep, Renoise, Reveal, RevealEvenly
 from vismem.errors import UserError
 from vismem.models.generator import Carry, MemoryConfig, PainterConfig, StrategyConfig
 from vismem.objectives.flow import Flow
@@ -159,3 +159,13 @@ def test_what_draws_no_tokens_has_none_to_reveal():
     solver, flow = Reveal(4), object.__new__(Flow)
     with pytest.raises(UserError, match=r"drawing\.solver: .*no tokens"):
         solver.advance(flow, jnp.array(0), None, None, None)
+
+
+def test_solvers_of_a_path_are_refused():
+    """They would mix tokens as if they were pixels."""
+    masked = make()
+    canvas = masked.start(jax.random.key(0), (1, CELLS, CELLS, VOCAB))
+    for solver in (Heun(4), Multistep(4), Renoise(4)):
+        memo = solver.start(canvas, jax.random.key(0))
+        with pytest.raises(UserError, match=r"drawing\.solver"):
+            solver.advance(masked, jnp.array(0), canvas, canvas, memo)

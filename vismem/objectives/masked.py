@@ -100,22 +100,6 @@ class Masked(Refiner):
         """X_1: nothing is known."""
         return jnp.zeros(shape)
 
-    def renoise(
-        self, canvas: jax.Array, time: jax.Array, to: jax.Array, key: jax.Array
-    ) -> jax.Array:
-        """X_s from X_t, s <= t: what it knows, X_t knew.
-
-        Args:
-          canvas: X_t [B, h, w, V]. time, to: t and s, [B].
-        """
-        shape = canvas.shape[:3]
-        if self.order == "raster":
-            kept = places(shape) < share(to, shape)
-        else:
-            chance = jax.random.uniform(key, shape)
-            kept = chance < (to / jnp.maximum(time, 1e-6))[:, None, None]
-        return canvas * kept[..., None]
-
     def advance(
         self, canvas: jax.Array, estimate: jax.Array, time: jax.Array, to: jax.Array
     ) -> jax.Array:
@@ -178,11 +162,25 @@ class Masked(Refiner):
         clean_to_masked = jnp.concatenate([jnp.ones((1, batch)), jnp.cumprod(ratios, axis=0)])
         return (time * clean_to_masked)[::-1]
 
+    def mask(self, canvas: jax.Array, time: jax.Array, to: jax.Array, key: jax.Array) -> jax.Array:
+        """X_s from X_t, s <= t: what it knows, X_t knew.
+
+        Args:
+          canvas: X_t [B, h, w, V]. time, to: t and s, [B].
+        """
+        shape = canvas.shape[:3]
+        if self.order == "raster":
+            kept = places(shape) < share(to, shape)
+        else:
+            chance = jax.random.uniform(key, shape)
+            kept = chance < (to / jnp.maximum(time, 1e-6))[:, None, None]
+        return canvas * kept[..., None]
+
     def chain(self, clean: jax.Array, times: jax.Array, key: jax.Array) -> jax.Array:
         """Canvases [R, B, h, w, V] at times [R, B] of what is known in the end, [B, h, w, V]."""
         canvases, time = [clean], jnp.ones(len(clean))
         for r, to in reversed(list(enumerate(times))):
-            canvases.append(self.renoise(canvases[-1], time, to, named_key(key, f"mask {r}")))
+            canvases.append(self.mask(canvases[-1], time, to, named_key(key, f"mask {r}")))
             time = to
         return jnp.stack(canvases[:0:-1])
 
