@@ -126,3 +126,18 @@ def test_bad_options(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"no metadata\.jsonl and no folder of pictures"):
         FolderSource("train", str(tmp_path / "empty"))
+
+
+def test_pictures_that_are_alike_are_on_one_side(tmp_path):
+    names = [f"hand{i}{tone}.png" for i in range(40) for tone in ("", "_light", "_dark")]
+    root = folder(tmp_path, [{"file_name": n, "text": n} for n in names], pictures=False)
+    options = {"val": 0.3, "test": 0.3, "alike": "_(light|dark)"}
+    sides = []
+    for split in ("train", "val", "test"):
+        records = FolderSource(split, root, **options)
+        texts = [records.text(i) for i in range(len(records))]
+        sides.append({text.partition(".")[0].partition("_")[0] for text in texts})
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 40
+    assert all(sides)
+    with pytest.raises(UserError, match="not a regular expression"):
+        FolderSource("train", root, alike="(")

@@ -67,7 +67,8 @@ def classes(data: DataConfig, split: str, count: int, templates: Sequence[str]) 
 def of_world(data: DataConfig, split: str, count: int) -> Classes:
     """All pairs of shape and colour, those included that the split does not have."""
     world = worlds.world(data.source.get("preset", "default"))
-    preset, language = world.preset, LANGUAGES[data.source.get("lang", "en")]
+    preset, lang = world.preset, data.source.get("lang", "en")
+    language = LANGUAGES["en" if lang == "mixed" else lang]
     found = [world.example(split, i, style="fixed", count=1) for i in range(count)]
     things = [example.scene.things[0] for example in found]
 

@@ -80,7 +80,6 @@ class Contrastive:
     def init(self, key: jax.Array, batch: Batch) -> Params:
         """Parameters {"towers": tree}, boxed with logical axes; `batch` gives the shapes."""
         image = jnp.zeros((1, self.image_size, self.image_size, 3))
-
         return {PLAYER: self.towers.init(key, image, batch["tokens"][:1])["params"]}
 
     def apply(self, params: Params, *args: Any, method: Any) -> Any:
