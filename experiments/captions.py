@@ -19,7 +19,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 64
-    config.steps = 2_000
+    config.steps = 4_000
 
     config.data = {
         "source": {"name": "world", "preset": "tiny", "lang": "en", "style": "fixed"},
@@ -53,8 +53,8 @@ def get_config(argument: str = "") -> ConfigDict:
     config.log_every = 50
     config.checkpoint = {"every": 1_000, "keep": 2, "best": "val/loss"}
     config.evaluators = {
-        "loss": {"name": "loss", "every": 500, "count": 512},
-        "progress": {"name": "captions", "every": 500, "splits": ("val",), "count": 256},
+        "loss": {"name": "loss", "every": 1_000, "count": 512},
+        "progress": {"name": "captions", "every": 1_000, "splits": ("val",), "count": 256},
         "captions": {"name": "captions", "every": 0, "count": 1_000},
     }
     return config

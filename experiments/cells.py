@@ -21,7 +21,8 @@ def get_config(argument: str = "") -> ConfigDict:
     made = config.load(str(Path(__file__).with_name("nlvr.py")))
     made.steps = 600
     with made.unlocked():
-        made.data.source = {"name": "bccd", "root": argument or "../shared/data/bccd/BCCD"}
+        root = argument or "../shared/data/bccd/BCCD"
+        made.data.source = {"name": "bccd", "root": root, "task": "count"}
     made.data.size = 96
     made.data.cache = 615  # all training records: decoding a picture costs more than a step
     made.data.tokenizer.length = 12

@@ -23,8 +23,8 @@ def get_config(argument: str = "") -> ConfigDict:
     made.data.tokenizer.length = 16
     made.objective.length = 2  # a word, and its end
     made.evaluators = {
-        "loss": {"name": "loss", "every": 500, "count": 512},
-        "progress": {"name": "answers", "every": 500, "splits": ("val",), "count": 512},
+        "loss": {"name": "loss", "every": 1_000, "count": 512},
+        "progress": {"name": "answers", "every": 1_000, "splits": ("val",), "count": 512},
         "answers": {
             "name": "answers",
             "every": 0,

@@ -42,6 +42,21 @@ def test_a_record_shows_its_cell(tmp_path):
     assert red["image"][-1, -1].min() > 200
 
 
+def test_cells_are_counted(tmp_path):
+    write(
+        tmp_path, [("RBC", (0, 0, 20, 20)), ("RBC", (40, 40, 50, 50)), ("Platelets", (7, 7, 7, 9))]
+    )
+    source = BccdSource("test", str(tmp_path), "count")
+    records = {source[i]["about"]: source[i] for i in range(len(source))}
+    found = {about: record["text"] for about, record in records.items()}
+    assert found == {"red blood cell": "2", "white blood cell": "0", "platelet": "0"}
+    assert source.text(2) == "how many platelets are there?\n0"
+    assert records["platelet"]["prompt"] == "how many platelets are there?"
+    assert records["platelet"]["image"].shape == (60, 60, 3)
+    assert records["platelet"]["image"][5, 12].min() > 200  # squeezed: the whole is there
+    assert records["platelet"]["image"][5, 18].max() < 50
+
+
 def test_mistakes_are_named(tmp_path):
     write(tmp_path, [("XBC", (1, 1, 5, 5))])
     with pytest.raises(UserError, match="unknown cell 'XBC'"):

@@ -40,7 +40,6 @@ SOURCES = {
     "expansions": "vismem.data.expansions:ExpansionSource",
     "questions": "vismem.data.questions:QuestionSource",
     "nlvr": "vismem.data.nlvr:NlvrSource",
-    "bccd": "vismem.data.bccd:BccdSource",
     "folder": "vismem.data.folder:FolderSource",
     "tfds": "vismem.data.tfds:TfdsSource",
     "dialogue": "vismem.data.dialogue:DialogueSource",
