@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = arguments()
     options, settings = parser.parse_known_args(argv)
     try:
-        if settings and options.run not in (train, sweep):
+        if settings and options.run not in (train, plan, sweep):
             raise UserError(f"{settings[0]}: unknown argument; see vismem {options.command} --help")
         options.settings = settings
         return options.run(options) or 0
@@ -118,6 +118,16 @@ def arguments() -> argparse.ArgumentParser:
     sub.add_argument("picture", metavar="PICTURE", help="a file")
     sub.add_argument("questions", metavar="QUESTION", nargs="+")
     decoding(sub)
+
+    sub = command(
+        plan,
+        "say what a step would take of a machine that is not here",
+        usage="vismem plan FILE[:ARGUMENT] --topology KIND:AxB[xC] [--sweep] "
+        "[--config.KEY=VALUE ...]",
+    )
+    sub.add_argument("file", metavar="FILE[:ARGUMENT]", help="e.g. experiments/xl.py")
+    sub.add_argument("--topology", metavar="KIND:AxB[xC]", required=True, help="e.g. v5e:16x16")
+    sub.add_argument("--sweep", action="store_true", help="look for the best mesh and batch")
 
     sub = command(sweep, "train the runs of an experiment that are not done")
     sub.add_argument("file", metavar="FILE[:ARGUMENT]", help="a config file with sweep()")
@@ -317,6 +327,25 @@ def read(options: argparse.Namespace, files: list[str], prompts: list[str] | Non
         temperature=options.temperature,
         top_p=options.top_p,
     )
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Compiles the train step for a machine that is not here; exit code 1 where it does not fit."""
+    from vismem import config
+
+    settings = config.run_config(config.override(config.load(options.file), options.settings))
+
+    from vismem.planning import machine, plan, search, show
+
+    chip, devices = machine.devices(options.topology, settings.mesh.slices)
+    if options.sweep:
+        show.compare(search.sweep(settings, chip, devices))
+        return 0
+    found = plan.make(settings, chip, devices)
+    show.show(found, f"{options.file} on {options.topology}")
+    if not found.fits:
+        show.remedy(*search.remedy(settings, chip, devices, found))
+    return int(not found.fits)
 
 
 def sweep(options: argparse.Namespace) -> int:

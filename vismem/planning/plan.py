@@ -17,7 +17,8 @@ from vismem import registry
 from vismem.config import RunConfig
 from vismem.data import TOKENIZERS
 from vismem.errors import UserError
-from vismem.parallel.mesh import check_batch, make_mesh
+from vismem.objectives.base import Objective
+from vismem.parallel.mesh import batch_shards, check_batch, make_mesh
 from vismem.planning.chips import Chip
 from vismem.planning.collectives import Traffic, traffic
 from vismem.pretrained import encoders
@@ -43,7 +44,7 @@ class Plan:
       working: bytes a chip of all else: activations, gradients, copies, the program.
       available: bytes a chip that programs may use, if the compiler said, as it does where they do
         not suffice.
-      model_flops: of a step, three times the forward products, whatever is computed again.
+      model_flops: that a step needs, whatever is computed again.
       flops: of a step's products as they are computed.
       collectives: kind -> traffic of a chip; None where the step does not fit.
       compile_seconds: that compilation took.
@@ -105,8 +106,18 @@ def make(config: RunConfig, chip: Chip, devices: Sequence[jax.Device]) -> Plan:
     No data is read: the tokenizer's vocabulary and the batch's shapes are what the config says.
     """
     mesh = make_mesh(config.mesh, devices)
-    layout, batch = abstract(config, mesh)
-    objective, accumulate = layout.objective, config.optimizer.accumulate
+    accumulate = config.optimizer.accumulate
+    # As on accelerators: left open, this machine would decide.
+    config = dataclasses.replace(config, painter=dataclasses.replace(config.painter, scan=True))
+    check_batch(config.batch_size, mesh, accumulate)
+    objective, batch = parts(config, mesh)
+    try:
+        layout = Layout(objective, config.optimizer, batch, mesh, steps=config.steps or 1)
+    except KeyError as error:
+        name = config.objective["name"]
+        raise UserError(
+            f"objective.name={name}: no plans yet, as it needs {error} of data"
+        ) from error
     step = compiled(
         make_train_step(objective, layout.optimizer, config.ema, accumulate),
         layout.shardings,
@@ -127,8 +138,8 @@ def make(config: RunConfig, chip: Chip, devices: Sequence[jax.Device]) -> Plan:
         collectives = traffic(program.as_text())
     seconds = time.perf_counter() - begun
     state = {part: held(layout.shapes[part]) for part in ("params", "opt", "ema")}
-    rows = math.prod(mesh.shape[a] for a in ("slices", "data", "fsdp"))
-    state["batch"] = sum(math.prod(x.shape) * x.dtype.itemsize for x in batch.values()) // rows
+    size = sum(math.prod(x.shape) * x.dtype.itemsize for x in batch.values())
+    state["batch"] = size // batch_shards(mesh)
     return Plan(
         chip=chip,
         mesh=dict(mesh.shape),
@@ -137,37 +148,27 @@ def make(config: RunConfig, chip: Chip, devices: Sequence[jax.Device]) -> Plan:
         state=state,
         working=max(0, used - sum(state.values())),
         available=available,
-        model_flops=train_flops(objective, layout.shapes["ema"], batch),
+        model_flops=train_flops(objective, layout.optimizer, layout.shapes["params"], batch),
         flops=matmul_flops(step, layout.shapes, batch),
         collectives=collectives,
         compile_seconds=seconds,
     )
 
 
-def abstract(config: RunConfig, mesh: Any) -> tuple[Layout, dict[str, jax.ShapeDtypeStruct]]:
-    """The state's layout over a mesh (`jax.sharding.AbstractMesh` will do), and the shapes of a
-    batch.
-
-    Layers are scanned, as they are on accelerators.
-    """
-    check_batch(config.batch_size, mesh, config.optimizer.accumulate)
-    config = dataclasses.replace(config, painter=dataclasses.replace(config.painter, scan=True))
-    for part in ("text", "vision"):
+def parts(config: RunConfig, mesh: Any) -> tuple[Objective, dict[str, jax.ShapeDtypeStruct]]:
+    """The objective, and the shapes of a batch."""
+    for part, known in encoders.ENCODERS.items():
         choice = getattr(config, part)
         if folder := pretrained_folder(config, part):
             if "encoder" not in choice:
                 choice = choice | encoders.options(encoders.describe(folder, part), part)
-            choice = choice | {"encoder": choice["encoder"] | {"scan": True}}
-            config = dataclasses.replace(config, **{part: choice})
-    batch, vocab_size = shapes(config), vocabulary(config)
-    objective = run.make_objective(config, SimpleNamespace(vocab_size=vocab_size), mesh)
-    try:
-        return Layout(objective, config.optimizer, batch, mesh, steps=config.steps or 1), batch
-    except KeyError as error:
-        name = config.objective["name"]
-        raise UserError(
-            f"objective.name={name}: needs {error} of a batch; plan knows none"
-        ) from error
+            encoder = choice["encoder"]
+            module = registry.resolve(known, encoder["name"], f"{part}.encoder.name")
+            if "scan" in registry.parameters(module):
+                encoder = encoder | {"scan": config.painter.scan}
+            config = dataclasses.replace(config, **{part: choice | {"encoder": encoder}})
+    tokenizer = SimpleNamespace(vocab_size=vocabulary(config))
+    return run.make_objective(config, tokenizer, mesh), shapes(config)
 
 
 def shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:

@@ -42,6 +42,12 @@ def show(plan: Plan, title: str, console: Console | None = None) -> None:
     )
 
 
+def remedy(settings: str, plan: Plan, console: Console | None = None) -> None:
+    """The change that makes a plan fit, if there is one, and the plan then."""
+    found = f"fits with {settings}: {line(plan)}" if settings else "no single change makes it fit"
+    (console or Console()).print(found)
+
+
 def compare(plans: Iterable[Plan], console: Console | None = None) -> None:
     """Plans as lines, as they come, and the one with the most pictures a second again."""
     console = console or Console()

@@ -1,0 +1,106 @@
+"""Plans of a model that is simple enough to know what they must say."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import pytest
+from ml_collections import ConfigDict
+
+from vismem import config as configs
+from vismem.errors import UserError
+from vismem.objectives import OBJECTIVES
+from vismem.planning import machine, plan, search
+
+OBJECTIVES["products"] = "test_plan:Products"
+BATCH, DEPTH = 64, 3
+
+
+class Products:
+    """One square kernel, applied `depth` times in a scan."""
+
+    players = ("model",)
+
+    def __init__(self, *, image_size: int, width: int = 256, depth: int = DEPTH):
+        self.width, self.depth = width, depth
+
+    def init(self, key, batch):
+        init = nn.with_logical_partitioning(nn.initializers.lecun_normal(), ("embed", "mlp"))
+        return {"model": {"kernel": init(key, (self.width, self.width))}}
+
+    def loss(self, player, params, batch, key, train=True):
+        x = jnp.tile(batch["image"].mean((1, 2, 3))[:, None] / 255, (1, self.width))
+        kernel = params["model"]["kernel"]
+        x, _ = jax.lax.scan(lambda x, _: (x @ kernel, None), x, length=self.depth)
+        return jnp.square(x).mean(), {}
+
+
+def run_config(**settings):
+    config = ConfigDict({"batch_size": BATCH, "steps": 10})
+    config.objective = {"name": "products"}
+    config.data = {"size": 8, "tokenizer": {"name": "byte", "length": 4}}
+    settings = [f"--config.{key}={value}" for key, value in settings.items()]
+    return configs.run_config(configs.override(config, settings))
+
+
+@pytest.fixture(scope="module")
+def four():
+    pytest.importorskip("libtpu", reason="no libtpu: pip install -e '.[plan]'")
+    return machine.devices("v5e:2x2")
+
+
+def test_what_a_step_takes(four):
+    found = plan.make(run_config(**{"mesh.fsdp": 4, "mesh.data": 1}), *four)
+    kernel = 256 * 256
+    assert found.parameters == kernel
+    assert found.chips == 4
+    assert found.state["params"] == found.state["ema"] == 4 * kernel // 4
+    assert 2 * found.state["params"] <= found.state["opt"] < 2.1 * found.state["params"]
+    assert found.state["batch"] == BATCH * (8 * 8 * 3 + 4 * 4) // 4
+    assert found.model_flops == 3 * DEPTH * 2 * BATCH * kernel
+    # The scan's first product has no gradient to pass on, which a count of the scan cannot tell.
+    assert found.flops == found.model_flops
+    assert found.fits
+    assert found.collectives
+    assert 0 < found.mfu < 1
+
+
+def test_what_does_not_fit_and_the_cheapest_change(four):
+    """Parameters, moments and average of 4 GiB each on a chip of 16; a quarter of them is fine."""
+    config = run_config(**{"objective.width": 2**15, "mesh.data": 4})
+    found = plan.make(config, *four)
+    assert not found.fits
+    assert found.used > found.available > 15 * 2**30
+    settings, fitting = search.remedy(config, *four, found)
+    assert settings == "mesh.data=1 mesh.fsdp=4"
+    assert fitting.fits
+    assert fitting.used < found.available
+
+
+def test_wrong_topologies():
+    for name, message in {
+        "v5e:4x4x4": "v5e has 2 sizes",
+        "v7:2x2": "unknown kind",
+        "h100:2x8": "plans are for TPUs so far",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            machine.devices(name)
+
+
+def test_objectives_that_need_more_than_pictures_with_texts():
+    with pytest.raises(UserError, match=r"data\.source\.turns: missing"):
+        plan.shapes(run_config(**{"data.source": {"name": "dialogue"}}))
+    talk = run_config(**{"data.source": {"name": "dialogue", "turns": 3}})
+    found = {name: x.shape for name, x in plan.shapes(talk).items()}
+    assert found == {"image": (64, 3, 8, 8, 3), "tokens": (64, 3, 4), "mask": (64, 3)}
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "size"),
+    [
+        ({"name": "byte"}, 257),
+        ({"name": "bpe", "vocab_size": 300}, 300),
+        ({"name": "unigram"}, 1024),
+    ],
+)
+def test_vocabulary_without_data(tokenizer, size):
+    assert plan.vocabulary(run_config(**{"data.tokenizer": tokenizer})) == size
