@@ -120,13 +120,11 @@ def generate(
     # All texts of a beam begin alike: only the first of them is extended.
     scores = jnp.broadcast_to(jnp.where(jnp.arange(beams) == 0, 0.0, -jnp.inf), (rows, beams))
     none = jnp.zeros((rows, beams), bool)
-    carry = extend(
-        jnp.int32(0), tokens, scores, none.astype(jnp.int32), none, {}
-    )  # makes the cache
-    tokens = jax.lax.while_loop(
+    first = extend(jnp.int32(0), tokens, scores, none.astype(jnp.int32), none, {})
+    tokens = jax.lax.while_loop(  # `first` has the cache in it
         lambda carry: (carry[0] < length) & ~carry[4].all(),
         lambda carry: extend(*carry),
-        carry,
+        first,
     )[1]
     return tokens[:, 0, 1:]  # the best of a beam comes first
 

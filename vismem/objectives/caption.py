@@ -1,15 +1,10 @@
-"""Texts about pictures: captions, and answers to what a prompt asks.
-
-A text begins after padding (id 0) and ends with it, whatever the tokenizer; so a T5 does that was
-trained by others.
-"""
+"""Texts about pictures: captions, and answers to what a prompt asks."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from vismem import registry
 from vismem.errors import UserError
@@ -17,6 +12,7 @@ from vismem.models import TEXT_TO_TEXT, VISION_ENCODERS
 from vismem.models import decoding as decoders
 from vismem.models.captioner import Captioner
 from vismem.models.decoding import Decoding
+from vismem.objectives import texts
 from vismem.objectives.base import Batch, Metrics, Params
 
 PLAYER = "captioner"
@@ -90,16 +86,10 @@ class Caption:
           the likeliest after those before them.
         """
         tokens = batch["tokens"][:, : self.length]
-        before = jnp.pad(tokens, ((0, 0), (1, 0)))[:, :-1]
         image, prompt = self.seen(batch["image"]), batch.get("prompt_tokens")
-        logits = self.captioner.apply({"params": params[PLAYER]}, image, prompt, before)
-        logits = logits.astype(jnp.float32)
-        # Padding counts once, as the end of the text.
-        counts = (before > 0).at[:, 0].set(True)
-        errors = optax.softmax_cross_entropy_with_integer_labels(logits, tokens)
-        loss = jnp.average(errors, weights=counts.astype(jnp.float32))
-        exact = ((logits.argmax(-1) == tokens) | ~counts).all(1)
-        return loss, {"exact": exact.mean()}
+        read = {"params": params[PLAYER]}, image, prompt, texts.before(tokens)
+        loss, exact = texts.cross_entropy(self.captioner.apply(*read), tokens)
+        return loss, {"exact": exact}
 
     def generate(
         self,

@@ -1,18 +1,15 @@
-"""A vague request to a full description, before anything is drawn: text to text, as T5.
-
-A text begins after padding (id 0) and ends with it, as in `caption`.
-"""
+"""A vague request to a full description, before anything is drawn: text to text, as T5."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from vismem import registry
 from vismem.models import TEXT_TO_TEXT, decoding
 from vismem.models.decoding import Decoding
+from vismem.objectives import texts
 from vismem.objectives.base import Batch, Metrics, Params
 
 PLAYER = "expander"
@@ -59,11 +56,9 @@ class Expand:
           The loss in nats a token, and no metrics: there are many good expansions.
         """
         request, full = batch["prompt_tokens"], batch["tokens"]
-        before = jnp.pad(full, ((0, 0), (1, 0)))[:, :-1]
-        logits = self.model.apply({"params": params[PLAYER]}, request, before, request > 0)
-        errors = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), full)
-        counts = (before > 0).at[:, 0].set(True)  # padding counts once, as the end of the text
-        return jnp.average(errors, weights=counts.astype(jnp.float32)), {}
+        read = {"params": params[PLAYER]}, request, texts.before(full), request > 0
+        loss, _ = texts.cross_entropy(self.model.apply(*read), full)
+        return loss, {}
 
     def generate(
         self, params: Params, request: jax.Array, how: Decoding, key: jax.Array | None = None
