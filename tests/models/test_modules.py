@@ -113,6 +113,23 @@ def test_memory_is_a_set_of_slots(update):
     np.testing.assert_allclose(looked_permuted, looked[:, order], atol=1e-5)
 
 
+def test_slots_with_places_see_their_patch_and_the_text():
+    """3 patches, 2 words; 2 slots roam, 3 have places."""
+    memory = Memory(slots=2, width=8, heads=2, places=3)
+    slots, seen, mask = noise(1, 5, 8), noise(1, 5, 8, seed=1), jnp.ones((1, 5), bool)
+    params = initialised(memory, slots, seen, mask)
+    before, looked = memory.apply(params, slots, seen, mask)
+    assert looked.shape == (1, 2, 5)
+
+    def moved(token):
+        other = seen.at[:, token, 0].add(1.0)
+        after, _ = memory.apply(params, slots, other, mask)
+        return np.abs(after - before).max((0, 2)) > 1e-6
+
+    np.testing.assert_array_equal(moved(1), [True, True, False, True, False])
+    np.testing.assert_array_equal(moved(4), [True] * 5)
+
+
 def test_memory_does_not_see_what_is_masked():
     memory = Memory(slots=2, width=8, heads=2)
     slots, seen = noise(1, 2, 8), noise(1, 6, 8, seed=1)

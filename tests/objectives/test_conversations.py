@@ -63,6 +63,7 @@ def said_otherwise(batch, turn: int):
     ("memory", "heard"),
     [
         ({}, (True, True)),
+        ({"places": True}, (True, True)),
         ({"enabled": False}, (False, False)),
         ({"writes": "first turn"}, (True, False)),
     ],

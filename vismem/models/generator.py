@@ -48,6 +48,7 @@ class MemoryConfig:
     """Memory f: slots, and how they are updated (models/memory.py).
 
     Attributes:
+      places: whether every patch has a slot of its own beside the `slots` that roam.
       writes: which turns of a conversation leave something to the next; "first turn" is an
         ablation.
     """
@@ -55,6 +56,7 @@ class MemoryConfig:
     enabled: bool = True
     slots: int = 8
     update: Literal["gated", "gru", "residual"] = "gated"
+    places: bool = False
     writes: Literal["every turn", "first turn"] = "every turn"
 
     def __post_init__(self):
@@ -98,7 +100,7 @@ class Carry:
     """What one step hands to the next, and one turn to the next.
 
     Attributes:
-      memory: M, float32 [B, K, D] (K = 0 without memory).
+      memory: M, float32 [B, K (+ P), D] (K = 0 without memory).
       estimate: Y, [B, H, W, C] in [-1, 1]: zeros at first, and at the beginning of a later turn the
         picture that the one before left.
     """
@@ -153,7 +155,9 @@ class Generator(nn.Module):
         self.kept = PatchStem(p.patch, p.width, dtype=dtype)
         if self.memory.enabled:
             self.seen = PatchStem(p.patch, p.width, dtype=dtype)
-            self.f = Memory(self.memory.slots, p.width, p.heads, self.memory.update, dtype=dtype)
+            places = (self.size // p.patch) ** 2 if self.memory.places else 0
+            m = self.memory
+            self.f = Memory(m.slots, p.width, p.heads, m.update, places, dtype=dtype)
             self.g = StrategyHead(p.width, self.strategy.enabled, dtype=dtype)
 
     def encode(
@@ -198,9 +202,9 @@ class Generator(nn.Module):
           context: C.
 
         Returns:
-          M_t with the painter's write-back, float32 [B, K, D]; the output [B, H, W, C] in float32,
-          to be read as the objective's prediction; attention of the slots over the patches [B, K,
-          P].
+          M_t with the painter's write-back, float32 [B, K (+ P), D]; the output [B, H, W, C] in
+          float32, to be read as the objective's prediction; attention of the slots over the
+          patches [B, K, P].
         """
         p = self.painter
         positions, timing = self._positions(), self._timing(time)
@@ -211,7 +215,10 @@ class Generator(nn.Module):
         if self.memory.enabled:
             memory, seen, attention = self._look(carry, canvas, timing, context)
             strategy = self.g(memory, seen)
-            condition, slots = condition + strategy.modulation, strategy.slots
+            condition = condition + strategy.modulation
+            slots = strategy.slots[:, : self.memory.slots]
+            if self.memory.places:
+                patches = patches + self.f.recall(memory)
         else:
             memory = carry.memory
             attention = jnp.zeros((len(canvas), 0, len(positions)))

@@ -113,7 +113,7 @@ def attend(
 
     Args:
       query: [B, N, H, d]. key, value: [B, M, H, d].
-      mask: bool [B, M], the keys that exist; None for all.
+      mask: bool [B, 1 or N, M], the keys that exist for all queries or each; None for all.
 
     Returns:
       values [B, N, H, d] and weights [B, H, N, M] (float32, summing to 1 over M).
@@ -121,7 +121,7 @@ def attend(
     logits = jnp.einsum("bnhd,bmhd->bhnm", query, key) * query.shape[-1] ** -0.5
     logits = logits.astype(jnp.float32)
     if mask is not None:
-        logits = jnp.where(mask[:, None, None, :], logits, -1e9)
+        logits = jnp.where(mask[:, None], logits, -1e9)
     weights = jax.nn.softmax(logits, axis=-1)
     return jnp.einsum("bhnm,bmhd->bnhd", weights.astype(value.dtype), value), weights
 

@@ -2,12 +2,15 @@
 
     M_t = f(M_{t-1}, X_t, Y_t)      S_t = g(M_t, X_t, Y_t)
 
-M is K slots [B, K, D]. X_t is the canvas entering step t, Y_t the finished picture as estimated so
-far. Slots that read a picture by cross-attention and carry over between steps are RIN's latents
+M is K slots that roam, and if so chosen P more, each with a place: a patch of the picture [B, K (+
+P), D]. X_t is the canvas entering step t, Y_t the finished picture as estimated so far. Slots that
+read a picture by cross-attention and carry over between steps are RIN's latents
 (Jabri et al. 2023, "Scalable adaptive computation for iterative generation"); the gates are the
 GRU's (Cho et al. 2014). Nothing that leaves memory moves a fresh painter: the strategy's
 projection, the painter's gates on the slots and the write-back all start at zero, so that
-`memory.enabled = false` is the same model without memory, not a broken one.
+`memory.enabled = false` is the same model without memory, not a broken one. Slots with places are a
+map of what was where (Chen & Gupta 2017, "Spatial memory for context reasoning in object
+detection"): what to put back, or what stood there before, is found by looking on the spot.
 """
 
 from typing import Any, Literal
@@ -15,6 +18,7 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from vismem.models.layers import MLP, Array, Dense, LayerNorm, attend, split_heads
@@ -28,7 +32,7 @@ class Strategy:
 
     Attributes:
       modulation: [B, D], added to the conditioning of the painter's blocks.
-      slots: [B, K, D], tokens the painter attends to.
+      slots: [B, K (+ P), D], tokens the painter attends to: the first K, which have no place.
     """
 
     modulation: Array
@@ -42,6 +46,7 @@ class Memory(nn.Module):
       slots: K.
       width: D.
       heads: of the cross-attention.
+      places: P, slots that each see one patch, and the text; 0 for none.
       update: how what was read enters a slot m, with u what was read and * elementwise:
         "gated": m + z * (u - m), z = sigmoid(W [m, u] + b);
         "gru": the same with a candidate tanh(W_h [r * m, u]) and a reset gate r;
@@ -52,14 +57,16 @@ class Memory(nn.Module):
     width: int
     heads: int
     update: Literal["gated", "gru", "residual"] = "gated"
+    places: int = 0
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        self.first = self.param(
-            "first",
-            nn.with_logical_partitioning(nn.initializers.normal(1.0), (None, "embed")),
-            (self.slots, self.width),
-        )
+        normal = nn.with_logical_partitioning(nn.initializers.normal(1.0), (None, "embed"))
+        self.first = self.param("first", normal, (self.slots, self.width))
+        if self.places:
+            self.first_placed = self.param("first_placed", normal, (1, self.width))
+            self.norm_recall = LayerNorm()
+            self.recalled = Dense(self.width, ("embed", None), kernel_init=ZEROS, dtype=self.dtype)
         self.norm_memory, self.norm_seen = LayerNorm(), LayerNorm()
         self.query = Dense(self.width, ("embed", "heads"), dtype=self.dtype)
         self.key_value = Dense(2 * self.width, ("embed", "heads"), dtype=self.dtype)
@@ -75,27 +82,38 @@ class Memory(nn.Module):
         self.write_back = Dense(self.width, (None, "embed"), kernel_init=ZEROS, dtype=self.dtype)
 
     def initial(self, batch: int) -> Array:
-        """M_0 [batch, K, D] in float32, the same for every example."""
-        return jnp.broadcast_to(self.first, (batch, self.slots, self.width))
+        """M_0 [batch, K + P, D] in float32, the same for every example."""
+        first = self.first
+        if self.places:
+            placed = jnp.broadcast_to(self.first_placed, (self.places, self.width))
+            first = jnp.concatenate([first, placed])
+        return jnp.broadcast_to(first, (batch, *first.shape))
 
     def __call__(self, memory: Array, seen: Array, mask: Array) -> tuple[Array, Array]:
         """M_t from M_{t-1}.
 
         Args:
-          memory: M_{t-1}, float32 [B, K, D].
-          seen: tokens of (X_t, Y_t, C), [B, N, D].
+          memory: M_{t-1}, float32 [B, K + P, D].
+          seen: tokens of (X_t, Y_t, C), [B, N, D]; with places, the first P are the patches'.
           mask: bool [B, N], the tokens that exist.
 
         Returns:
-          M_t, float32 [B, K, D], and what each slot attended to, [B, K, N], the mean over heads.
+          M_t, float32 [B, K + P, D], and what each slot that roams attended to, [B, K, N], the mean
+          over heads.
         """
+        mask = mask[:, None]
+        if self.places:
+            slot, token = np.arange(self.slots + self.places)[:, None], np.arange(seen.shape[1])
+            own, text = slot - self.slots == token, token >= self.places
+            mask = mask & ((slot < self.slots) | own | text)
         slots = self.norm_memory(memory).astype(self.dtype)
         (query,) = split_heads(self.query(slots), self.heads, 1)
         key, value = split_heads(self.key_value(self.norm_seen(seen)), self.heads, 2)
         read, weights = attend(query, key, value, mask)
         read = slots + self.out(read.reshape(slots.shape))
         read = read + self.mlp(self.norm_mlp(read))
-        return self._update(memory, read.astype(jnp.float32)), weights.mean(1)
+        memory = self._update(memory, read.astype(jnp.float32))
+        return memory, weights[:, :, : self.slots].mean(1)
 
     def _update(self, memory: Array, read: Array) -> Array:
         if self.update == "residual":
@@ -109,7 +127,12 @@ class Memory(nn.Module):
 
     def write(self, memory: Array, slots: Array) -> Array:
         """M_t with what the painter made of its slots, [B, K, D], added through a projection."""
-        return memory + self.write_back(self.norm_write(slots)).astype(jnp.float32)
+        written = self.write_back(self.norm_write(slots)).astype(jnp.float32)
+        return memory + jnp.pad(written, ((0, 0), (0, self.places), (0, 0)))
+
+    def recall(self, memory: Array) -> Array:
+        """What the slots with places add to the patches that they belong to, [B, P, D]."""
+        return self.recalled(self.norm_recall(memory[:, self.slots :]).astype(self.dtype))
 
 
 class StrategyHead(nn.Module):
@@ -126,7 +149,7 @@ class StrategyHead(nn.Module):
 
     @nn.compact
     def __call__(self, memory: Array, seen: Array) -> Strategy:
-        """S_t from M_t [B, K, D] and the tokens of (X_t, Y_t), [B, P, D]."""
+        """S_t from M_t [B, K (+ P), D] and the tokens of (X_t, Y_t), [B, P, D]."""
         slots = LayerNorm(name="norm")(memory).astype(self.dtype)
         tokens = Dense(self.width, ("embed", None), dtype=self.dtype, name="slots")(slots)
         if not self.modulate:
