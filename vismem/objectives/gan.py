@@ -115,7 +115,8 @@ class GAN(Refiner):
 
         def judge(picture: jax.Array) -> tuple[jax.Array, Verdict]:
             verdict = critic(picture, text.sentence)
-            return sum(scale.mean(1).sum() for scale in verdict.logits), verdict
+            scales = [logits.mean(1) for logits in verdict.logits]
+            return sum(scales).sum() / len(scales), verdict
 
         same = (tokens[:, None] == tokens).all(-1)
         if player == CRITIC:

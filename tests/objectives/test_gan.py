@@ -1,0 +1,163 @@
+"""GAN and regression: what the players are paid for, and steps that go on from one another."""
+
+from types import SimpleNamespace
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vismem.drawing.scan import Guidance, draw
+from vismem.drawing.solvers import Euler, Heun
+from vismem.errors import UserError
+from vismem.models.critic import Reading, Verdict
+from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
+from vismem.objectives.gan import CRITIC, GAN, info_nce, word_similarity
+from vismem.objectives.refine import PLAYER, Refiner
+from vismem.objectives.regress import Regress
+
+
+def make(objective: type[Refiner], **options) -> Refiner:
+    return objective(
+        text={"name": "transformer", "width": 8, "layers": 1, "heads": 1},
+        vision={"name": "patches"},
+        fusion={"name": "attention"},
+        painter=PainterConfig(width=8, layers=1, heads=1, patch=4),
+        memory=MemoryConfig(slots=2),
+        strategy=StrategyConfig(),
+        vocab_size=11,
+        image_size=8,
+        **options,
+    )
+
+
+def make_batch(size: int = 3) -> dict[str, jax.Array]:
+    rng = np.random.default_rng(0)
+    return {
+        "image": jnp.asarray(rng.integers(0, 256, (size, 8, 8, 3)), jnp.uint8),
+        "tokens": jnp.asarray(rng.integers(1, 11, (size, 5)), jnp.int32),
+    }
+
+
+def moved(objective: Refiner):
+    """Parameters with those that start at zero moved, as training would."""
+    params = nn.unbox(jax.jit(objective.init)(jax.random.key(0), make_batch()))
+    leaves, tree = jax.tree.flatten(params)
+    rng = np.random.default_rng(0)
+    return tree.unflatten([x + 0.2 * rng.normal(size=x.shape).astype(np.float32) for x in leaves])
+
+
+def test_a_drawing_is_what_training_saw_and_each_step_goes_on_from_the_one_before():
+    regress = make(Regress, steps=3)
+    params, batch = moved(regress), make_batch()
+    empty = regress.start(jax.random.key(0), (3, 8, 8, 3))
+    times = jnp.tile(jnp.arange(3)[:, None] / 3, 3)
+
+    @jax.jit
+    def last(nudge):
+        return regress.unroll(params, empty + nudge, batch, times)[-1]
+
+    plain = Guidance(scale=1.0)
+    drawn = jax.jit(
+        lambda key: draw(regress, params, batch["tokens"], key, Euler(3), plain)[0].estimate
+    )
+    # Nothing is left to chance, and what was on the canvas stays in what comes of it.
+    np.testing.assert_allclose(
+        drawn(jax.random.key(1)), jnp.clip(last(jnp.zeros(())), -1, 1), atol=1e-5
+    )
+    np.testing.assert_array_equal(drawn(jax.random.key(1)), drawn(jax.random.key(2)))
+    assert jnp.abs(last(jnp.ones(())) - last(jnp.zeros(()))).mean() > 0.1
+
+
+class Linear:
+    """A critic whose logits are the sum of all pixels, at two scales."""
+
+    def apply(self, _, *arguments, method):
+        if method == "read":
+            words = jnp.zeros((len(arguments[0]), 1, 4))
+            return Reading(words, jnp.ones(words.shape[:2], bool), words[:, 0])
+        pixels = arguments[0].sum((1, 2, 3))[:, None]
+        regions = jnp.zeros((len(pixels), 1, 4))
+        return Verdict((pixels, jnp.tile(pixels, 3)), regions, regions[:, 0])
+
+
+def test_players_losses_by_hand():
+    batch = {"image": jnp.full((2, 8, 8, 3), 128, jnp.uint8), "tokens": jnp.array([[1], [2]])}
+    real = float((128 / 127.5 - 1) * 192)
+    params = {CRITIC: {}, PLAYER: {}}
+    found = {}
+    for adversary in ("relativistic", "hinge"):
+        gan = make(GAN, adversary=adversary, penalty=0.5, widths=(4, 8), word_contrast=0.0)
+        gan.critic, gan.drawings = Linear(), lambda *_: jnp.zeros((2, 8, 8, 3))
+        for player in (CRITIC, PLAYER):
+            loss, metrics = gan.loss(player, params, batch, jax.random.key(0))
+            found[adversary, player] = float(loss), {n: float(x) for n, x in metrics.items()}
+    loss, metrics = found["relativistic", CRITIC]
+    assert metrics["adversary"] == pytest.approx(np.log1p(np.exp(-real)), rel=1e-3)
+    # The slope is 1 at each of 192 values; pictures and drawings add up.
+    assert metrics["penalty"] == pytest.approx(2 * 192)
+    assert metrics["contrast"] == pytest.approx(np.log(2), rel=1e-5)  # between two, by chance
+    assert loss == pytest.approx(metrics["adversary"] + 0.25 * 2 * 192 + np.log(2), rel=1e-5)
+    loss, metrics = found["relativistic", PLAYER]
+    assert metrics["adversary"] == pytest.approx(np.log1p(np.exp(real)), rel=1e-3)
+    assert loss == pytest.approx(metrics["adversary"] + np.log(2), rel=1e-5)
+    adversary = found["hinge", CRITIC][1]["adversary"]
+    assert adversary == pytest.approx(max(1 - real, 0) + 1, rel=1e-3)
+    assert found["hinge", PLAYER][1]["adversary"] == pytest.approx(0, abs=1e-6)
+
+
+def test_contrast_is_cross_entropy_and_no_text_is_wrong_for_a_picture_of_the_same():
+    similarity = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (4, 4)), jnp.float32)
+    different = jnp.eye(4, dtype=bool)
+    logits = np.asarray(similarity) / 0.1
+    rows = [-np.log(np.exp(x[i]) / np.exp(x).sum()) for i, x in enumerate(logits)]
+    columns = [-np.log(np.exp(x[i]) / np.exp(x).sum()) for i, x in enumerate(logits.T)]
+    expected = (np.mean(rows) + np.mean(columns)) / 2
+    assert info_nce(similarity, different) == pytest.approx(expected, rel=1e-4)
+    same = different.at[0, 1].set(True).at[1, 0].set(True)
+    confused = similarity.at[0, 1].set(1.0).at[1, 0].set(1.0)
+    assert info_nce(confused, same) < info_nce(confused, different) - 0.5
+
+
+def test_words_find_the_regions_that_show_them():
+    axes = jnp.eye(4)
+    pictures = jnp.stack([axes[:2], axes[2:]])  # regions showing 0 and 1; 2 and 3
+    words = jnp.stack([axes[jnp.array([0, 1, 3])], axes[jnp.array([2, 3, 0])]])
+    mask = jnp.array([[True, True, False]] * 2)
+    text = Reading(words, mask, words[:, 0])
+    found = word_similarity(pictures, text)
+    assert (jnp.diagonal(found) > 0.9).all()
+    assert found[0, 1] < 0.2
+    padded = Reading(words.at[:, 2].set(7.0), mask, words[:, 0])
+    np.testing.assert_allclose(word_similarity(pictures, padded), found, atol=1e-6)
+
+
+def test_the_real_critic_and_generator_have_finite_gradients_from_the_first_step():
+    """The first drawings are empty: nothing may be divided by their length."""
+    gan, batch = make(GAN, steps=2, widths=(4, 8)), make_batch()
+    params = nn.unbox(jax.jit(gan.init)(jax.random.key(0), batch))
+
+    @jax.jit
+    def gradients(params):
+        def loss(player, own):
+            return gan.loss(player, {**params, player: own}, batch, jax.random.key(0))[0]
+
+        return {player: jax.grad(loss, argnums=1)(player, params[player]) for player in params}
+
+    for gradient in gradients(params).values():
+        norm = sum(jnp.square(g).sum() for g in jax.tree.leaves(gradient)) ** 0.5
+        assert 1e-3 < norm < 1e3
+
+
+def test_mistakes_are_named():
+    assert make(GAN, critic_steps=2, widths=(4, 8)).players == (CRITIC, CRITIC, PLAYER)
+    with pytest.raises(UserError, match=r"objective\.steps=0"):
+        make(Regress, steps=0)
+    with pytest.raises(UserError, match=r"objective\.critic_steps=0"):
+        make(GAN, critic_steps=0)
+    with pytest.raises(UserError, match=r"objective\.widths"):
+        make(GAN, widths=(4, 8, 16, 32))
+    solver = SimpleNamespace(times=Heun(2).times)
+    with pytest.raises(UserError, match="take euler"):
+        Heun.advance(solver, make(Regress), jnp.array(0), jnp.zeros(()), jnp.zeros(()), ())
