@@ -1,0 +1,66 @@
+"""A plan made up, its bound by hand, and what is said of it."""
+
+import dataclasses
+import io
+
+import pytest
+from rich.console import Console
+
+from vismem.planning import show
+from vismem.planning.chips import Chip
+from vismem.planning.collectives import Traffic
+from vismem.planning.plan import Plan
+
+G = 2**30
+PLAN = Plan(
+    chip=Chip(flops=100e12, memory=16 * G, bandwidth=1e12, interconnect=100e9),
+    mesh={"slices": 1, "data": 2, "fsdp": 4, "tensor": 1},
+    batch_size=64,
+    parameters=10**6,
+    state={"params": G, "opt": 2 * G, "ema": G, "batch": 0},
+    working=4 * G,
+    available=None,
+    model_flops=300 * 10**12,
+    flops=400 * 10**12,
+    collectives={"all-gather": Traffic(count=3, bytes=10**10)},
+    compile_seconds=1.0,
+)
+
+
+def said(call, *arguments):
+    console = Console(file=io.StringIO(), width=120)
+    call(*arguments, console=console)
+    return console.file.getvalue()
+
+
+def test_the_bound():
+    assert PLAN.bounds == {
+        "products": pytest.approx(0.5),  # 400 of 8 x 100 TFLOP
+        "memory": pytest.approx(2 * 8 * G / 1e12),
+        "interconnect": pytest.approx(0.1),
+    }
+    assert PLAN.seconds == pytest.approx(0.5)
+    assert PLAN.mfu == pytest.approx(0.75)
+
+
+def test_a_plan_that_fits():
+    text = said(show.show, PLAN, "a run")
+    for part in ("8.000 of 16.00", "3 x all-gather", "500.0 ms", "MFU at most 75%"):
+        assert part in text
+    assert "does not fit" not in text
+
+
+def test_a_plan_that_does_not():
+    plan = dataclasses.replace(PLAN, collectives=None, available=7 * G)
+    assert "does not fit: 1.00 GiB a chip too much" in said(show.show, plan, "a run")
+    assert "painter.remat=dots: data=2 fsdp=4" in said(show.remedy, "painter.remat=dots", PLAN)
+    assert "no single change" in said(show.remedy, "", plan)
+
+
+def test_the_best_of_several_is_the_one_with_most_pictures_a_second():
+    slow = dataclasses.replace(PLAN, flops=2 * PLAN.flops)
+    large = dataclasses.replace(PLAN, batch_size=10_000, collectives=None)
+    lines = said(show.compare, [slow, PLAN, large]).splitlines()
+    assert lines[-1] == f"best: {lines[1]}"
+    assert "128 pictures/s" in lines[1]
+    assert lines[2].endswith("does not fit")
