@@ -1,5 +1,7 @@
 """Plans of a model that is simple enough to know what they must say."""
 
+from pathlib import Path
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -104,3 +106,11 @@ def test_objectives_that_need_more_than_pictures_with_texts():
 )
 def test_vocabulary_without_data(tokenizer, size):
     assert plan.vocabulary(run_config(**{"data.tokenizer": tokenizer})) == size
+
+
+def test_a_pretrained_encoder_that_is_not_here():
+    file = Path(__file__).parents[2] / "experiments" / "coco.py"
+    coco = configs.run_config(configs.load(str(file)))
+    assert plan.vocabulary(coco) == 32_128
+    found = {name: x.shape for name, x in plan.shapes(coco).items()}
+    assert found == {"image": (1024, 256, 256, 3), "tokens": (1024, 64)}

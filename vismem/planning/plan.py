@@ -198,9 +198,8 @@ def vocabulary(config: RunConfig) -> int:
 def tokenizer_option(config: RunConfig, option: str) -> int:
     """What the config says of the tokenizer, or the tokenizer's default."""
     choice = config.data.tokenizer
-    declared = inspect.signature(
-        registry.resolve(TOKENIZERS, choice["name"], "data.tokenizer.name")
-    )
+    name = "pretrained" if pretrained_folder(config, "text") else choice.get("name")
+    declared = inspect.signature(registry.resolve(TOKENIZERS, name, "data.tokenizer.name"))
     return choice.get(option, declared.parameters[option].default)
 
 
