@@ -355,7 +355,7 @@ class Flow:
 
         # Without remat turns and steps are laid out one after the other: the stacks in which a scan
         # keeps what the backward pass needs cost more than they save.
-        if self.remat:
+        if self.remat and conversation:  # of a single turn the steps do so already
             turn = jax.checkpoint(turn)
         first = self.apply(params, size, method="begin")
         if "first" in batch:
