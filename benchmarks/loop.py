@@ -35,14 +35,14 @@ class BareStep:
 
     def __init__(self, *, objective, mesh, tokenizer):
         config, size = self.settings, self.settings.data.size
-        rng, rows = np.random.default_rng(0), hosts.share(config.batch_size)
+        rng, rows = np.random.default_rng(0), config.batch_size
         batch = {
             "image": rng.integers(0, 256, (rows, size, size, 3), np.uint8),
             "tokens": rng.integers(
                 0, tokenizer.vocab_size, (rows, tokenizer.length), dtype=np.int32
             ),
         }
-        shapes = hosts.global_shapes(batch)
+        shapes = hosts.global_shapes(batch, rows)
         layout = Layout(objective, config.optimizer, shapes, mesh, steps=1000)
         step = make_train_step(objective, layout.optimizer, config.ema, config.optimizer.accumulate)
         self.step = compiled(step, layout.shardings, mesh)
