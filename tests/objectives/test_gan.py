@@ -63,9 +63,7 @@ def test_a_drawing_is_what_training_saw_and_each_step_goes_on_from_the_one_befor
         lambda key: draw(regress, params, batch["tokens"], key, Euler(3), plain)[0].estimate
     )
     # Nothing is left to chance, and what was on the canvas stays in what comes of it.
-    np.testing.assert_allclose(
-        drawn(jax.random.key(1)), jnp.clip(last(jnp.zeros(())), -1, 1), atol=1e-5
-    )
+    np.testing.assert_allclose(drawn(jax.random.key(1)), last(jnp.zeros(())), atol=1e-5)
     np.testing.assert_array_equal(drawn(jax.random.key(1)), drawn(jax.random.key(2)))
     assert jnp.abs(last(jnp.ones(())) - last(jnp.zeros(()))).mean() > 0.1
 
@@ -133,9 +131,10 @@ def test_words_find_the_regions_that_show_them():
     np.testing.assert_allclose(word_similarity(pictures, padded), found, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_real_critic_and_generator_have_finite_gradients_from_the_first_step():
     """The first drawings are empty: nothing may be divided by their length."""
-    gan, batch = make(GAN, steps=2, widths=(4, 8)), make_batch()
+    gan, batch = make(GAN, steps=1, widths=(4, 8)), make_batch()
     params = nn.unbox(jax.jit(gan.init)(jax.random.key(0), batch))
 
     @jax.jit

@@ -137,8 +137,8 @@ class Refiner:
         return estimate
 
     def clip(self, estimate: jax.Array) -> jax.Array:
-        """Pixels lie in [-1, 1]."""
-        return jnp.clip(estimate, -1, 1)
+        """A canvas may go beyond [-1, 1] on the way, as in training."""
+        return estimate
 
     def picture(self, params: Params, canvas: jax.Array) -> jax.Array:
         """The canvas is the picture."""
