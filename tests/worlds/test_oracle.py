@@ -37,13 +37,15 @@ def test_scenes_are_recovered(preset, size, least):
 
 
 @pytest.mark.parametrize("disturbed", [noisy, compressed])
-@pytest.mark.parametrize(("preset", "size"), [("tiny", 32), ("default", 64)])
-def test_scenes_are_recovered_from_disturbed_pictures(preset, size, disturbed):
+@pytest.mark.parametrize(
+    ("preset", "size", "least"), [("tiny", 32, 0.96), ("default", 32, 0.95), ("default", 64, 0.96)]
+)
+def test_scenes_are_recovered_from_disturbed_pictures(preset, size, least, disturbed):
     rng = np.random.default_rng(0)
     found = [
         recovered(s, oracle.read(disturbed(render(s, size), rng))) for s in scenes(preset, 200)
     ]
-    assert np.mean(found) >= 0.96
+    assert np.mean(found) >= least
 
 
 @pytest.mark.parametrize("size", [96, 100, 256])
@@ -79,6 +81,13 @@ def test_what_is_no_shape_of_the_world_is_not_forced_into_one():
     (beam,) = oracle.read(image).things
     assert beam.shape is None
     assert beam.color == "blue"
+
+
+def test_an_outline_torn_to_pieces_is_one_thing():
+    ring = Thing("circle", "blue", "small", "outline", 0.3, 0.3)
+    image = picture(ring, BLUE)
+    image[9, :14] = image[:14, 9] = BACKGROUNDS["white"]
+    assert recovered(Scene((ring, BLUE), "white"), oracle.read(image))
 
 
 def test_what_is_no_colour_of_the_world_is_not_forced_into_one():

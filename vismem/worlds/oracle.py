@@ -53,15 +53,48 @@ def read(image: np.ndarray) -> Scene:
     taken = np.zeros(canvas.best.shape, bool)
     for mask, _ in pieces:
         taken |= mask
-    things = []
+    found = []
     for mask, color in pieces:
         own = mask | (ndimage.binary_dilation(mask, _CONNECTED) & ~taken)
-        amount = np.where(own, canvas.share(color), 0)
-        if amount.sum() >= canvas.speck:
-            name = _COLOR_NAMES[color] if canvas.is_sure(mask, color) else None
-            things.append(_thing(amount, name))
+        found.append((mask, _thing_in(canvas, own, color)))
+    things = [thing for _, thing in _mended(canvas, found, taken) if thing is not None]
     things.sort(key=lambda thing: thing.y)
     return Scene(tuple(things), _background_name(background))
+
+
+def _thing_in(canvas: "_Canvas", own: np.ndarray, color: int) -> Thing | None:
+    """The thing of one colour in the pixels `own` [H, W]; None if there is but a speck."""
+    amount = np.where(own, canvas.share(color), 0)
+    if amount.sum() < canvas.speck:
+        return None
+    return _thing(amount, _COLOR_NAMES[color] if canvas.is_sure(own, color) else None)
+
+
+def _mended(
+    canvas: "_Canvas", found: list[tuple[np.ndarray, Thing | None]], taken: np.ndarray
+) -> list[tuple[np.ndarray, Thing | None]]:
+    """Pieces that show no shape, replaced by one thing where several of them together show one.
+
+    Compression tears thin outlines: what is left of one lies close together, and what it lost is
+    faint but in the same place. Pixels next to other pieces stay out of it.
+
+    Args:
+      found: masks [H, W] and what they show. taken: [H, W], where pieces are.
+    """
+    torn = np.zeros_like(taken)
+    for mask, thing in found:
+        if thing is not None and thing.shape is None:
+            torn |= mask
+    labels, count = ndimage.label(ndimage.binary_dilation(torn, _CONNECTED, 2), _CONNECTED)
+    for number, box in enumerate(ndimage.find_objects(labels, count), 1):
+        mask = torn & (labels == number)
+        own = np.zeros_like(torn)
+        own[box] = True
+        own &= mask | ~ndimage.binary_dilation(taken & ~mask, _CONNECTED)
+        whole = _thing_in(canvas, own, canvas.color(mask))
+        if whole is not None and whole.shape is not None:
+            found = [(m, t) for m, t in found if not (m & mask).any()] + [(mask, whole)]
+    return found
 
 
 def _working_size(image: np.ndarray) -> np.ndarray:
