@@ -19,6 +19,7 @@ ROWS = {
         "memory.enabled": False,
         "strategy.enabled": False,
     },
+    "no slots with places": {"memory.places": False},
     "no strategy": {"strategy.enabled": False},
     "written in the first turn only": {"memory.writes": "first turn"},
     "1 slot": {"memory.slots": 1},
@@ -48,7 +49,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.vision = {"name": "patches"}
     config.fusion = {"name": "attention"}
     config.painter = {"width": 128, "layers": 4, "heads": 4, "patch": 8}
-    config.memory = {"enabled": True, "slots": 8, "update": "gated"}
+    config.memory = {"enabled": True, "slots": 8, "places": True, "update": "gated"}
     config.strategy = {"enabled": True}
 
     config.objective = {
