@@ -43,7 +43,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.vision = {"name": "patches"}
     config.fusion = {"name": "attention"}
     config.painter = {"width": 128, "layers": 4, "heads": 4, "patch": 8}
-    config.memory = {"enabled": True, "slots": 8, "update": "gated"}
+    config.memory = {"enabled": True, "slots": 8, "places": True, "update": "gated"}
     config.strategy = {"enabled": True}
 
     config.objective = {
