@@ -1,5 +1,6 @@
 """Five turns, each adds a thing beside others, as in i-CLEVR (El-Nouby et al. 2019).
 
+    vismem train experiments/quickstart.py                # what the next begins with
     vismem train experiments/iclevr.py                    # the tiny world's preset, 32 px
     vismem train experiments/iclevr.py:geneva=FOLDER      # i-CLEVR itself, FOLDER/clevr_train.h5
 
@@ -28,7 +29,8 @@ def get_config(argument: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 16
-    config.steps = 4_000
+    config.steps = 4_000 if folder else 1_500
+    config.start = "" if folder else "runs/quickstart"
 
     source = {"name": "dialogue", "preset": "iclevr", "lang": "en", "turns": 5}
     if folder:
@@ -54,17 +56,22 @@ def get_config(argument: str = "") -> ConfigDict:
         "own": 0.3,
         "remat": False,
     }
-    config.optimizer = {"name": "muon", "lr": 3e-3, "warmup": 100, "weight_decay": 0.01}
+    config.optimizer = {
+        "name": "muon",
+        "lr": 3e-3 if folder else 2e-3,
+        "warmup": 100,
+        "weight_decay": 0.01,
+    }
     config.ema = 0.998
     config.drawing = {"steps": 12, "solver": "renoise", "guidance_scale": 1.5}
 
     config.log_every = 50
-    config.checkpoint = {"every": 800, "keep": 1, "best": "val/loss"}
-    config.evaluators = {"loss": {"name": "loss", "every": 800, "count": 256, "batch_size": 64}}
+    config.checkpoint = {"every": 500, "keep": 1, "best": "val/loss"}
+    config.evaluators = {"loss": {"name": "loss", "every": 500, "count": 256, "batch_size": 64}}
     if not folder:
         config.evaluators.progress = {
             "name": "dialogues",
-            "every": 800,
+            "every": 500,
             "split": "val",
             "count": 128,
         }
