@@ -9,7 +9,7 @@ import pytest
 
 from vismem.objectives.contrastive import PLAYER, Contrastive
 
-TEXT = {"name": "transformer", "width": 8, "layers": 1, "heads": 2}
+TEXT = {"name": "ngrams", "width": 8}
 VISION = {"name": "cnn", "widths": (4, 6)}
 KEY = jax.random.key(0)
 
