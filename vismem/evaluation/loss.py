@@ -44,8 +44,8 @@ class ValidationLoss:
         batch_size = min(batch_size, count) // parts * parts
         if not batch_size:
             raise UserError(
-                f"evaluators: loss finds {count} examples of {split!r} for a mesh that cuts a batch "
-                f"into {parts} parts; raise count and batch_size, or take a larger split"
+                f"evaluators: loss finds {count} examples of {split!r} for a mesh that cuts a "
+                f"batch into {parts} parts; raise count and batch_size, or take a larger split"
             )
         self.batches = count // batch_size
         self.open = lambda: pipeline.batches(
