@@ -16,12 +16,11 @@ def make_flow(memory: bool = True, strategy: bool = True, update: str = "gated",
         text={"name": "transformer", "width": 16, "layers": 1, "heads": 2},
         vision={"name": "patches"},
         fusion={"name": "attention"},
-        painter=PainterConfig(width=16, layers=2, heads=2, patch=4),
         memory=MemoryConfig(enabled=memory, slots=3, update=update),
         strategy=StrategyConfig(enabled=strategy),
         vocab_size=11,
         image_size=8,
-        **options,
+        **{"painter": PainterConfig(width=16, layers=2, heads=2, patch=4), **options},
     )
 
 
