@@ -125,10 +125,10 @@ def test_processes_of_a_run_end_together(tmp_path, monkeypatch):
 def test_processes_find_each_other(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "import os, jax\n"
+        "import os, sys, jax\n"
         "jax.distributed.initialize(num_processes=int(os.environ['JAX_NUM_PROCESSES']),\n"
         "                           process_id=int(os.environ['JAX_PROCESS_ID']))\n"
-        "print('one of', jax.device_count(), flush=True)\n"
+        "sys.stdout.write(f'one of {jax.device_count()}\\n')\n"  # whole, beside the other's
         "jax.distributed.shutdown()\n"
     )
     run = Job("run", ("python", str(script)), tmp_path / "run", {"JAX_PLATFORMS": "cpu"}, hosts=2)
