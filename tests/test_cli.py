@@ -175,7 +175,7 @@ def test_a_run_is_named_after_its_file_and_argument(tmp_path, monkeypatch, spec,
     (tmp_path / "quick.py").write_text(EXPERIMENT)
     trained = []
 
-    def train(run, path):
+    def train(run, path, profile):
         trained.append(path)
         raise UserError("enough is known")
 

@@ -9,12 +9,22 @@ import jax.numpy as jnp
 import pytest
 
 from vismem import config
+from vismem.data import DataConfig
 from vismem.reports import sweeps
 from vismem.training import run
 
 FILES = sorted((Path(__file__).parents[1] / "experiments").glob("*.py"))
 SWEEPS = [str(f) for f in FILES if "sweep" in runpy.run_path(str(f))]
-BATCH = {"tokens": jax.ShapeDtypeStruct((2, 24), jnp.int32)}
+
+
+def batch(data: DataConfig) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of pictures and texts, or of conversations of them."""
+    turns = (5,) if data.source["name"] == "dialogue" else ()
+    return {
+        "image": jax.ShapeDtypeStruct((2, *turns, data.size, data.size, 3), jnp.uint8),
+        "tokens": jax.ShapeDtypeStruct((2, *turns, 24), jnp.int32),
+        "mask": jax.ShapeDtypeStruct((2, *turns), bool),
+    }
 
 
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda file: Path(file).stem)
@@ -24,4 +34,4 @@ def test_every_row_can_be_built(file):
         made = config.run_config(row.config)
         if "pretrained" not in (made.text["name"], made.vision.get("name")):  # sizes of a folder
             objective = run.make_objective(made, SimpleNamespace(vocab_size=64))
-            assert jax.eval_shape(objective.init, jax.random.key(0), BATCH)
+            assert jax.eval_shape(objective.init, jax.random.key(0), batch(made.data))

@@ -1,5 +1,7 @@
 """Flow over the turns of a conversation: what goes from turn to turn, and what does not."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -44,12 +46,16 @@ def make_params(flow: Flow):
     return tree.unflatten([x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys)])
 
 
-def last_turns_loss(flow: Flow, params, batch) -> float:
-    """Of the last turn alone; pictures and noise are the same whatever was said before."""
-    last = np.zeros_like(batch["mask"])
-    last[:, -1] = True
-    batch = {**batch, "mask": last}
-    return float(flow.loss(PLAYER, params, batch, KEY, train=False)[0])
+def last_turns_loss(flow: Flow, params) -> Callable[[dict], float]:
+    """Of a batch, the loss of the last turn alone; its noise is the same whatever was said
+    before."""
+
+    @jax.jit
+    def loss(batch):
+        last = jnp.zeros_like(batch["mask"]).at[:, -1].set(True)
+        return flow.loss(PLAYER, params, {**batch, "mask": last}, KEY, train=False)[0]
+
+    return lambda batch: float(loss(batch))
 
 
 def said_otherwise(batch, turn: int):
@@ -71,18 +77,17 @@ def said_otherwise(batch, turn: int):
 def test_what_was_said_is_known_later_by_memory_alone(memory, heard):
     """Whether the third turn depends on the words of the first and of the second."""
     flow, batch = make_flow(**memory), make_batch()
-    params = make_params(flow)
-    truth = last_turns_loss(flow, params, batch)
-    changed = [last_turns_loss(flow, params, said_otherwise(batch, i)) != truth for i in (0, 1)]
-    assert tuple(changed) == heard
+    loss = last_turns_loss(flow, make_params(flow))
+    truth = loss(batch)
+    assert tuple(loss(said_otherwise(batch, i)) != truth for i in (0, 1)) == heard
 
 
 def test_without_memory_the_canvas_is_still_seen():
     flow, batch = make_flow(enabled=False), make_batch()
-    params = make_params(flow)
+    loss = last_turns_loss(flow, make_params(flow))
     other = {**batch, "image": batch["image"].copy()}
     other["image"][:, 1] = 0
-    assert last_turns_loss(flow, params, other) != last_turns_loss(flow, params, batch)
+    assert loss(other) != loss(batch)
 
 
 def test_turns_that_are_not_there_do_not_count():
@@ -91,19 +96,19 @@ def test_turns_that_are_not_there_do_not_count():
     batch["mask"][1:, 2] = False
     other = {name: x.copy() for name, x in batch.items()}
     other["image"][1:, 2], other["tokens"][1:, 2] = 255, 0
-    losses = [flow.loss(PLAYER, params, b, KEY, train=False)[0] for b in (batch, other)]
-    assert losses[0] == losses[1]
+    loss = jax.jit(lambda batch: flow.loss(PLAYER, params, batch, KEY, train=False)[0])
+    assert loss(batch) == loss(other)
 
 
 def test_the_gradient_goes_back_through_all_turns():
     """The last turn's loss moves with what memory was first."""
     flow, batch = make_flow(), make_batch()
     params = make_params(flow)
-    gradient = jax.grad(lambda p: flow.loss(PLAYER, p, batch, KEY)[0])(params)
-    assert all(jnp.abs(x).max() > 0 for x in jax.tree.leaves(gradient[PLAYER]["f"]))
+    gradient = jax.jit(jax.grad(lambda p, batch: flow.loss(PLAYER, p, batch, KEY)[0]))
+    found = gradient(params, batch)[PLAYER]["f"]
+    assert all(jnp.abs(x).max() > 0 for x in jax.tree.leaves(found))
     batch["mask"][:, :2] = False  # of no other turn
-    gradient = jax.grad(lambda p: flow.loss(PLAYER, p, batch, KEY)[0])(params)
-    assert jnp.abs(gradient[PLAYER]["f"]["first"]).max() > 1e-7
+    assert jnp.abs(gradient(params, batch)[PLAYER]["f"]["first"]).max() > 1e-7
 
 
 def test_turns_change_run_time_and_no_program():

@@ -103,8 +103,11 @@ def draw(
         if kept is not None:
             estimate = jnp.where(kept, first.estimate, estimate)
         canvas, memo = solver.advance(objective, index, canvas, estimate, memo)
-        seen = (objective.picture(params, estimate), attention[:batch], carry.memory[:batch])
-        return (canvas, carry, memo), seen if trace else ()
+        state = (canvas, carry, memo)
+        if not trace:
+            return state, ()
+        shown = objective.picture(params, estimate)
+        return state, (shown, attention[:batch], carry.memory[:batch])
 
     state = (canvas, everywhere, solver.start(canvas, named_key(key, "solver")))
     (canvas, _, _), seen = jax.lax.scan(step, state, jnp.arange(len(solver.times) - 1))
