@@ -1,5 +1,7 @@
 """The flow objective: its chain of canvases, and what passes from step to step."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,12 +13,18 @@ from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
 from vismem.objectives.flow import PLAYER, Flow
 
 
-def make_flow(memory: bool = True, strategy: bool = True, update: str = "gated", **options) -> Flow:
+def make_flow(
+    memory: bool = True,
+    strategy: bool = True,
+    update: str = "gated",
+    places: bool = False,
+    **options,
+) -> Flow:
     return Flow(
         text={"name": "transformer", "width": 16, "layers": 1, "heads": 2},
         vision={"name": "patches"},
         fusion={"name": "attention"},
-        memory=MemoryConfig(enabled=memory, slots=3, update=update),
+        memory=MemoryConfig(enabled=memory, slots=3, update=update, places=places),
         strategy=StrategyConfig(enabled=strategy),
         vocab_size=11,
         image_size=8,
@@ -105,15 +113,17 @@ def test_gradient_flows_through_memory_over_all_steps(update):
     first = flow.apply(params, len(picture), method="begin")
     context = flow.encode(params, batch["tokens"], first.estimate)
 
-    def last_error(canvases, keep):
+    @jax.jit
+    @jax.grad
+    def slope(canvases, keep):  # of the last error
         return flow.unroll(params, picture, canvases, times, keep, first, context)[1][-1].sum()
 
     everything = jnp.ones(times.shape, bool)
-    gradient = jax.grad(last_error)(canvases, everything)
+    gradient = slope(canvases, everything)
     assert all(jnp.abs(g).max() > 1e-7 for g in gradient)
 
     started_anew = everything.at[2].set(False)
-    gradient = jax.grad(last_error)(canvases, started_anew)
+    gradient = slope(canvases, started_anew)
     assert jnp.abs(gradient[2]).max() > 1e-7
     assert jnp.abs(gradient[:2]).max() == 0
 
@@ -131,9 +141,10 @@ def test_without_memory_steps_are_apart():
     assert jnp.abs(gradient[0]).max() == 0
 
 
-def test_a_fresh_model_with_memory_is_the_one_without():
+@pytest.mark.parametrize("places", [False, True])
+def test_a_fresh_model_with_memory_is_the_one_without(places):
     """All that leaves memory starts at zero: same losses, and the same parameters beside it."""
-    with_memory, without = make_flow(memory=True), make_flow(memory=False)
+    with_memory, without = make_flow(places=places), make_flow(memory=False)
     batch, key = make_batch(), jax.random.key(3)
     full = make_params(with_memory, trained=False)
     bare = make_params(without, trained=False)
@@ -141,8 +152,10 @@ def test_a_fresh_model_with_memory_is_the_one_without():
     output = jax.random.normal(key, bare[PLAYER]["paint"]["output"]["kernel"].shape)
     for params in (full, bare):
         params[PLAYER]["paint"]["output"]["kernel"] = output
-    loss_full, _ = with_memory.loss(PLAYER, full, batch, key)
-    loss_bare, _ = without.loss(PLAYER, bare, batch, key)
+    loss_full, loss_bare = (
+        jax.jit(partial(flow.loss, PLAYER))(params, batch, key)[0]
+        for flow, params in ((with_memory, full), (without, bare))
+    )
     assert loss_bare > 0.1
     np.testing.assert_allclose(loss_full, loss_bare, rtol=1e-6)
     for name, value in jax.tree.leaves_with_path(bare):
@@ -155,9 +168,8 @@ def test_a_fresh_model_with_memory_is_the_one_without():
 def test_remat_changes_no_gradient():
     def gradient(remat):
         flow = make_flow(unroll=3, remat=remat)
-        return jax.grad(lambda p: flow.loss(PLAYER, p, make_batch(), jax.random.key(0))[0])(
-            make_params(flow)
-        )
+        loss = lambda p: flow.loss(PLAYER, p, make_batch(), jax.random.key(0))[0]  # noqa: E731
+        return jax.jit(jax.grad(loss))(make_params(flow))
 
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),

@@ -4,7 +4,6 @@ A file is a zip of `session.json` (format, model, seed, sentences, choices) and 
 `carries.safetensors` (for every turn, memory and picture of each candidate).
 """
 
-import hashlib
 import json
 import os
 import zipfile
@@ -21,7 +20,7 @@ from safetensors.numpy import save as write_tensors
 
 from vismem.errors import UserError
 from vismem.models.generator import Carry
-from vismem.objectives.base import Params
+from vismem.objectives.base import fingerprint
 
 if TYPE_CHECKING:  # it imports this module
     from vismem.drawing.artist import Artist, Drawing
@@ -182,13 +181,3 @@ def converse(artist: "Artist", texts: Sequence[str], seed: int = 0, **how: Any) 
 def turn_seed(seed: int, turn: int) -> int:
     """The seed of a turn's noise in the conversation of a seed."""
     return int(np.random.SeedSequence((seed, turn)).generate_state(1)[0])
-
-
-def fingerprint(params: Params) -> str:
-    """A hash of all parameters, their names and types."""
-    found = hashlib.sha256()
-    for path, leaf in jax.tree.leaves_with_path(params):
-        array: Any = np.asarray(leaf)
-        found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        found.update(array.tobytes())
-    return found.hexdigest()

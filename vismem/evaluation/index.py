@@ -5,14 +5,12 @@ of embeddings with the pictures' names. A shard appears whole or not at all, so 
 was interrupted goes on where it stopped, and one that is complete takes in what is new.
 """
 
-import hashlib
 import json
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 import numpy as np
 from PIL import Image
 from safetensors import SafetensorError, safe_open
@@ -22,7 +20,7 @@ from vismem.data.images import SUFFIXES, fit, read
 from vismem.drawing import sheets
 from vismem.errors import UserError
 from vismem.evaluation.critic import Critic
-from vismem.objectives.base import Params
+from vismem.objectives.base import fingerprint
 
 ABOUT = "index.json"
 SHARD = 1024  # Pictures in each.
@@ -161,12 +159,3 @@ def stamp(root: str, name: str) -> list[int] | None:
     except OSError:
         return None
     return [found.st_size, found.st_mtime_ns]
-
-
-def fingerprint(params: Params) -> str:
-    """A hash of parameters: embeddings of other ones do not go together."""
-    found = hashlib.sha256()
-    for path, x in jax.tree_util.tree_leaves_with_path(params):
-        found.update(jax.tree_util.keystr(path).encode())
-        found.update(np.ascontiguousarray(x).view(np.uint8))
-    return found.hexdigest()[:32]

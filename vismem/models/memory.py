@@ -7,9 +7,9 @@ P), D]. X_t is the canvas entering step t, Y_t the finished picture as estimated
 read a picture by cross-attention and carry over between steps are RIN's latents
 (Jabri et al. 2023, "Scalable adaptive computation for iterative generation"); the gates are the
 GRU's (Cho et al. 2014). Nothing that leaves memory moves a fresh painter: the strategy's
-projection, the painter's gates on the slots and the write-back all start at zero, so that
-`memory.enabled = false` is the same model without memory, not a broken one. Slots with places are a
-map of what was where (Chen & Gupta 2017, "Spatial memory for context reasoning in object
+projection, the painter's gates on the slots, the write-back and the recall all start at zero, so
+that `memory.enabled = false` is the same model without memory, not a broken one. Slots with places
+are a map of what was where (Chen & Gupta 2017, "Spatial memory for context reasoning in object
 detection"): what to put back, or what stood there before, is found by looking on the spot.
 """
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from vismem.errors import UserError
 from vismem.models.autoencoder import Autoencoder
-from vismem.objectives.base import Batch, Metrics, Params
+from vismem.objectives.base import Batch, Metrics, Params, scaled
 
 PLAYER = "autoencoder"
 
@@ -60,7 +60,7 @@ class Autoencode:
 
     def encode(self, params: Params, image: jax.Array) -> jax.Array:
         """uint8 [B, H, W, 3] -> codes float32 [B, h, w, C] in [-1, 1]."""
-        picture = image.astype(jnp.float32) / 127.5 - 1
+        picture = scaled(image)
         return self.autoencoder.apply({"params": params[PLAYER]}, picture, method="encode")
 
     def decode(self, params: Params, codes: jax.Array) -> jax.Array:
@@ -81,7 +81,7 @@ class Autoencode:
         """
         image = batch["image"]
         restored = self.decode(params, self.encode(params, image))
-        loss = jnp.square(restored - (image.astype(jnp.float32) / 127.5 - 1)).mean()
+        loss = jnp.square(restored - scaled(image)).mean()
         return loss, {"psnr": 10 * jnp.log10(4 / loss)}
 
 
@@ -98,7 +98,7 @@ class Pixels:
 
     def encode(self, params: Params, image: jax.Array) -> jax.Array:
         """uint8 [B, H, W, 3] -> float32 [B, H, W, 3] in [-1, 1]."""
-        return image.astype(jnp.float32) / 127.5 - 1
+        return scaled(image)
 
     def decode(self, params: Params, codes: jax.Array) -> jax.Array:
         return codes

@@ -1,9 +1,12 @@
 """What the training loop and the drawing scan ask of an objective."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 Params = Mapping[str, Any]
 Batch = Mapping[str, jax.Array]
@@ -72,3 +75,18 @@ class Drawer(Objective, Protocol):
 
     def picture(self, params: Params, canvas: jax.Array) -> jax.Array:
         """What a finished canvas or an estimate shows, [B, H, W, 3] in [-1, 1]."""
+
+
+def scaled(image: jax.Array) -> jax.Array:
+    """uint8 0..255 -> float32 [-1, 1]."""
+    return image.astype(jnp.float32) / 127.5 - 1
+
+
+def fingerprint(params: Params) -> str:
+    """A hash of all parameters, their names and types."""
+    found = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(params):
+        array: Any = np.asarray(leaf)
+        found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()

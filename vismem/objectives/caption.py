@@ -13,7 +13,7 @@ from vismem.models import decoding as decoders
 from vismem.models.captioner import Captioner
 from vismem.models.decoding import Decoding
 from vismem.objectives import texts
-from vismem.objectives.base import Batch, Metrics, Params
+from vismem.objectives.base import Batch, Metrics, Params, scaled
 
 PLAYER = "captioner"
 
@@ -113,5 +113,5 @@ class Caption:
 
     def seen(self, image: jax.Array) -> jax.Array:
         """uint8 [B, H, W, 3] -> [-1, 1]."""
-        image = image.astype(jnp.float32) / 127.5 - 1
+        image = scaled(image)
         return jnp.zeros_like(image) if self.blind else image

@@ -17,7 +17,7 @@ from vismem import registry
 from vismem.errors import UserError
 from vismem.models import TEXT, VISION_ENCODERS
 from vismem.models.towers import ImageEncoder, Projected, TextEncoder, TwoTowers, unit
-from vismem.objectives.base import Batch, Metrics, Params
+from vismem.objectives.base import Batch, Metrics, Params, scaled
 from vismem.parallel import pairs
 from vismem.parallel.mesh import MeshConfig, make_mesh
 
@@ -151,8 +151,3 @@ class Contrastive:
             return ((rows + columns) / 2 - matching).mean(), metrics
         sums = pairs.softplus(self.mesh, x, y) + jax.nn.softplus(missed).sum(1)
         return (sums - matching).mean(), metrics  # softplus(-z) = softplus(z) - z
-
-
-def scaled(image: jax.Array) -> jax.Array:
-    """uint8 0..255 -> float32 [-1, 1]."""
-    return image.astype(jnp.float32) / 127.5 - 1

@@ -30,7 +30,7 @@ from vismem.models.generator import (
     StrategyConfig,
 )
 from vismem.objectives.autoencode import Pixels, make_codec
-from vismem.objectives.base import Batch, Metrics, Params
+from vismem.objectives.base import Batch, Metrics, Params, scaled
 from vismem.random import named_key
 
 PLAYER = "generator"
@@ -418,11 +418,6 @@ def by_turn(batch: Batch) -> Batch:
         batch = {name: x[:, None] for name, x in batch.items()}
         batch["mask"] = jnp.ones(batch["image"].shape[:2], bool)
     return {name: jnp.swapaxes(x, 0, 1) for name, x in batch.items()}
-
-
-def scaled(pixels: jax.Array) -> jax.Array:
-    """uint8 0..255 -> float32 in [-1, 1]."""
-    return pixels.astype(jnp.float32) / 127.5 - 1
 
 
 def column(x: jax.Array) -> jax.Array:

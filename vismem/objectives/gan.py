@@ -16,8 +16,8 @@ import jax.numpy as jnp
 
 from vismem.errors import UserError
 from vismem.models.critic import Critic, Reading, Verdict
-from vismem.objectives.base import Batch, Metrics, Params
-from vismem.objectives.refine import PLAYER, Refiner, pictures
+from vismem.objectives.base import Batch, Metrics, Params, scaled
+from vismem.objectives.refine import PLAYER, Refiner
 from vismem.random import named_key
 
 CRITIC = "critic"
@@ -105,7 +105,7 @@ class GAN(Refiner):
           The loss, and metrics: `adversary` alone; of the critic `penalty`, the squared length of
           its gradient at pictures and drawings; `contrast`, the contrastive terms.
         """
-        real, tokens = pictures(batch), batch["tokens"]
+        real, tokens = scaled(batch["image"]), batch["tokens"]
         drawn = self.drawings(params, batch, key)
 
         def critic(*arguments: jax.Array, method: str = "__call__") -> Reading | Verdict:

@@ -172,8 +172,3 @@ class Refiner:
             step = jax.checkpoint(step)
         # Laid out one after the other without remat, as in flow.
         return jax.lax.scan(step, (first, canvas), times, unroll=not self.remat)[1]
-
-
-def pictures(batch: Batch) -> jax.Array:
-    """The pictures of a batch, float32 [B, H, W, C] in [-1, 1]."""
-    return batch["image"].astype(jnp.float32) / 127.5 - 1

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from vismem.objectives.base import Batch, Metrics, Params
-from vismem.objectives.refine import PLAYER, Refiner, pictures
+from vismem.objectives.base import Batch, Metrics, Params, scaled
+from vismem.objectives.refine import PLAYER, Refiner
 
 
 @dataclass(eq=False, kw_only=True)
@@ -37,7 +37,7 @@ class Regress(Refiner):
           params: {"generator": tree}.
           batch: `image` uint8 [B, H, W, C], `tokens` int32 [B, L].
         """
-        picture = pictures(batch)
+        picture = scaled(batch["image"])
         times = jnp.tile(jnp.arange(self.steps)[:, None] / self.steps, len(picture))
         drawn = self.unroll(params, self.start(key, picture.shape), batch, times)[-1]
         return jnp.square(drawn - picture).mean(), {}

@@ -10,8 +10,8 @@ class Chip:
     Attributes:
       flops: FLOP/s of dense bfloat16 products.
       memory: bytes of HBM. bandwidth: bytes/s of it.
-      interconnect: bytes/s that the chip sends over all its links to others of the slice or host;
-        it receives as many.
+      interconnect: bytes/s that the chip sends over all its links to others of the slice; it
+        receives as many.
     """
 
     flops: float
@@ -21,15 +21,10 @@ class Chip:
 
 
 # TPUs: cloud.google.com/tpu/docs, the page of each version; half of the bidirectional bandwidth
-# between chips (v5e: 4 links of 50 GB/s each way). GPUs: NVIDIA's data sheets of A100 80 GB SXM,
-# H100 SXM and H200 SXM, dense FLOP/s, half of NVLink's total; what joins hosts is slower, and is
-# not in this table.
+# between chips (v5e: 4 links of 50 GB/s each way).
 CHIPS = {
     "v4": Chip(275e12, 32 * 2**30, 1_228e9, 300e9),
     "v5e": Chip(197e12, 16 * 2**30, 819e9, 200e9),
     "v5p": Chip(459e12, 95 * 2**30, 2_765e9, 600e9),
     "v6e": Chip(918e12, 32 * 2**30, 1_638e9, 400e9),
-    "a100": Chip(312e12, 80e9, 2_039e9, 300e9),
-    "h100": Chip(989e12, 80e9, 3_350e9, 450e9),
-    "h200": Chip(989e12, 141e9, 4_800e9, 450e9),
 }
