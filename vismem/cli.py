@@ -79,6 +79,11 @@ def arguments() -> argparse.ArgumentParser:
     sub.add_argument("--steps", type=int, help="drawing steps; default as the config has it")
     sub.add_argument("--guidance", type=float, help="guidance scale, 1 for none")
     sub.add_argument("--solver", help="as drawing.solver; default as the config has it")
+    sub.add_argument(
+        "--diversity",
+        metavar="NAME",
+        help="how drawings of one text are made to differ: cads, repulsion or slots",
+    )
     sub.add_argument("--seed", type=int, default=0, help="of the noise (0)")
     sub.add_argument(
         "--steps-strip",
@@ -227,6 +232,7 @@ def draw(options: argparse.Namespace) -> None:
 
     import vismem
     from vismem.drawing import sessions, sheets
+    from vismem.drawing.artist import make_diversity
 
     if options.expand and options.conversation:
         raise UserError("--expand: makes full descriptions, not turns; leave out --conversation")
@@ -238,6 +244,7 @@ def draw(options: argparse.Namespace) -> None:
         "steps": options.steps,
         "solver": options.solver,
         "guidance_scale": options.guidance,
+        "diversity": options.diversity and make_diversity({"name": options.diversity}),
         "trace": options.steps_strip,
     }
     if options.conversation:

@@ -9,7 +9,7 @@ from vismem import worlds
 from vismem.data import DataConfig, source
 from vismem.errors import UserError
 from vismem.evaluation.distribution import Distribution
-from vismem.evaluation.diversity import Diversity, content
+from vismem.evaluation.diversity import POOL, Diversity, content, scenes
 from vismem.parallel.mesh import MeshConfig, make_mesh
 from vismem.worlds.render import render
 from vismem.worlds.scene import PRESETS, sample_scene
@@ -65,6 +65,30 @@ def test_diversity_counts_right_drawings_that_differ():
     diversity.examples = [SimpleNamespace(text="a circle", claim=claim)]
     diversity.artist = Given([render(scene, 32) for scene in drawn])
     assert diversity.run({"ema": None}) == {"diversity/exact_claim": 0.75, "diversity/distinct": 2}
+
+
+def test_drawings_that_repeat_are_near_each_other_and_cover_little():
+    options = {"captions": 8, "drawings": 8, "encoder": {"name": "cnn", "widths": (8, 16)}}
+    diversity = Diversity(artist=None, data=TINY, seed=0, **options)
+    pool = list(scenes(PRESETS["tiny"], POOL))[::-1]  # not those that are compared with
+    found = [[s for s in pool if e.claim.holds(s)] for e in diversity.examples]
+    rich = [i for i, some in enumerate(found) if len(some) > 40]
+    diversity.examples = [diversity.examples[i] for i in rich]
+    diversity.real = [diversity.real[i] for i in rich]
+    assert len(rich) > 4
+
+    def measure(drawn):
+        return diversity.measure(np.stack([render(s, 32) for some in drawn for s in some]))
+
+    varied = measure([found[i][:8] for i in rich])
+    same = measure([found[i][:1] * 8 for i in rich])
+    assert varied["diversity/exact_claim"] == same["diversity/exact_claim"] == 1
+    assert same["diversity/distinct"] == 1
+    assert same["diversity/distance, random cnn"] == pytest.approx(0, abs=1e-3)
+    assert varied["diversity/distance, random cnn"] > 0.05
+    for name in ("recall", "coverage"):
+        name = f"diversity/{name}, random cnn"
+        assert varied[name] > same[name] + 0.3
 
 
 def test_diversity_reads_worlds_only():

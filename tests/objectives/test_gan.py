@@ -68,6 +68,18 @@ def test_a_drawing_is_what_training_saw_and_each_step_goes_on_from_the_one_befor
     assert jnp.abs(last(jnp.ones(())) - last(jnp.zeros(()))).mean() > 0.1
 
 
+def test_the_generator_is_paid_for_two_drawings_that_differ_up_to_enough():
+    options = ({}, {"diversity": 3.0, "enough": 9.0}, {"diversity": 3.0, "enough": 0.01})
+    gans = [make(GAN, steps=1, widths=(4, 4), **each) for each in options]
+    params, batch, key = moved(gans[0]), make_batch(), jax.random.key(0)
+    found = jax.jit(lambda: [gan.loss(PLAYER, params, batch, key) for gan in gans])()
+    (plain, without), (paid, metrics), (capped, _) = found
+    assert "distance" not in without
+    assert metrics["distance"] > 0.02
+    np.testing.assert_allclose(plain - paid, 3 * metrics["distance"], rtol=1e-3)
+    np.testing.assert_allclose(plain - capped, 3 * 0.01, rtol=1e-3)
+
+
 class Linear:
     """A critic whose logits are the sum of all pixels, at two scales."""
 

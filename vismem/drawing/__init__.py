@@ -1,4 +1,4 @@
-"""Drawing: solvers, guidance, the scan over steps, the artist, and sheets of pictures."""
+"""Drawing: solvers, guidance, diversity, the scan over steps, the artist, sheets of pictures."""
 
 SOLVERS = {
     "ancestral": "vismem.drawing.solvers:Ancestral",
@@ -8,4 +8,9 @@ SOLVERS = {
     "renoise": "vismem.drawing.solvers:Renoise",
     "reveal": "vismem.drawing.solvers:Reveal",
     "reveal_evenly": "vismem.drawing.solvers:RevealEvenly",
+}
+DIVERSITY = {
+    "cads": "vismem.drawing.diversity:CADS",
+    "repulsion": "vismem.drawing.diversity:Repulsion",
+    "slots": "vismem.drawing.diversity:Slots",
 }

@@ -1,15 +1,16 @@
 """The artist: a trained model, its tokenizer and its parameters, drawing texts."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
 
 from vismem import registry
-from vismem.drawing import SOLVERS, sessions
+from vismem.drawing import DIVERSITY, SOLVERS, sessions
+from vismem.drawing.diversity import PLAIN, Diversity
 from vismem.drawing.scan import Guidance, draw
 from vismem.errors import UserError
 from vismem.models.generator import Carry
@@ -26,6 +27,7 @@ class DrawConfig:
     Attributes:
       steps: of the solver. solver: a name of `SOLVERS`.
       guidance_scale, guidance_interval, memory_guidance: see `drawing.scan.Guidance`.
+      diversity: `{"name": ..., **options}` of `DIVERSITY`; {} for none.
     """
 
     steps: int = 24
@@ -33,6 +35,7 @@ class DrawConfig:
     guidance_scale: float = 2.0
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     memory_guidance: float = 0.0
+    diversity: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         if self.steps < 1:
@@ -40,6 +43,7 @@ class DrawConfig:
         if self.solver not in SOLVERS:
             hint = registry.nearest(self.solver, SOLVERS)
             raise UserError(f"drawing.solver={self.solver!r}: unknown name; {hint}")
+        make_diversity(self.diversity)
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class Artist:
         steps: int | None = None,
         solver: str | None = None,
         guidance_scale: float | None = None,
+        diversity: Diversity | None = None,
         trace: bool = False,
         carry: Carry | None = None,
         kept: np.ndarray | None = None,
@@ -98,7 +103,7 @@ class Artist:
           texts: one picture each.
           seed: the same seed and texts give the same pictures.
           params: instead of the artist's own.
-          steps, solver, guidance_scale: instead of the config's.
+          steps, solver, guidance_scale, diversity: instead of the config's.
           trace: whether to keep what happened at every step.
           carry: of N conversations, what their turns before left; the texts say what comes next.
           kept: bool [N, H, W], the pixels of the pictures which those left that must stay.
@@ -114,7 +119,8 @@ class Artist:
         if steps < 1:
             raise UserError(f"draw: steps={steps}: must be at least 1")
         scale = self.config.guidance_scale if guidance_scale is None else guidance_scale
-        program = self._program(steps, solver or self.config.solver, scale, trace)
+        diversity = diversity or make_diversity(self.config.diversity)
+        program = self._program(steps, solver or self.config.solver, scale, diversity, trace)
         params = self.params if params is None else params
         if carry is not None and not self.objective.converses(params):
             raise UserError("draw: the run has not learned from conversations; it has no next turn")
@@ -126,10 +132,11 @@ class Artist:
         key = named_key(jax.random.key(seed), "draw")
         parts = []
         for start in range(0, len(texts), size):
-            # The last chunk is filled up with its last text.
+            # The last chunk is filled up with no text: with a text's own it would be compared.
             rows = np.minimum(np.arange(start, start + size), len(texts) - 1)
             count = min(size, len(texts) - start)
             tokens = np.stack([self.tokenizer.encode(texts[row]) for row in rows])
+            tokens[count:] = 0
             part = None if kept is None else kept[rows]
             begun = take(carry, rows)
             result = program(params, tokens, jax.random.fold_in(key, start), begun, part)
@@ -170,21 +177,29 @@ class Artist:
         """The conversation that a file of `Session.save` holds."""
         return sessions.load(self, path)
 
-    def _program(self, steps: int, solver: str, scale: float, trace: bool) -> Any:
+    def _program(
+        self, steps: int, solver: str, scale: float, diversity: Diversity, trace: bool
+    ) -> Any:
         """The compiled drawing, one for each way to draw."""
-        way = (steps, solver, scale, trace)
+        way = (steps, solver, scale, diversity, trace)
         if way not in self._compiled:
             guidance = Guidance(scale, self.config.guidance_interval, self.config.memory_guidance)
             schedule = registry.resolve(SOLVERS, solver, "drawing.solver")(steps)
 
             def program(params: Any, tokens: Any, key: Any, carry: Any, kept: Any) -> Any:
                 left, seen = draw(
-                    self.objective, params, tokens, key, schedule, guidance, trace, carry, kept
+                    *(self.objective, params, tokens, key, schedule, guidance),
+                    *(trace, carry, kept, diversity),
                 )
                 return self.objective.picture(params, left.estimate), left, seen
 
             self._compiled[way] = jax.jit(program)
         return self._compiled[way]
+
+
+def make_diversity(choice: Mapping[str, Any]) -> Diversity:
+    """What a config or a command chooses; {} is none."""
+    return registry.build(DIVERSITY, choice, "drawing.diversity") if choice else PLAIN
 
 
 def take(carry: Carry | None, rows: np.ndarray) -> Carry | None:

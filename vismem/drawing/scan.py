@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from vismem.drawing.diversity import PLAIN, Diversity
 from vismem.drawing.solvers import Solver
 from vismem.models.generator import Carry
 from vismem.objectives.base import Params
@@ -57,6 +58,7 @@ def draw(
     trace: bool = False,
     carry: Carry | None = None,
     kept: Array | None = None,
+    diversity: Diversity = PLAIN,
 ) -> tuple[Carry, Trace | None]:
     """Draws texts, a turn of a conversation each: a pure function, to be jitted by the caller.
 
@@ -70,25 +72,35 @@ def draw(
       trace: whether what happened at every evaluation is given.
       carry: what the turn before left; None in a first turn.
       kept: bool [B, H, W], the pixels of the picture which that left that must stay as they are.
+      diversity: how drawings of one text are made to differ.
 
     Returns:
       What the turn leaves to the next, its `estimate` the finished canvas [B, H, W, C], and the
       trace.
     """
     batch = len(tokens)
+    if not diversity.strength:
+        diversity = PLAIN
+    varied = named_key(key, "diversity")
     branches = Branches(guidance)
     begin = objective.apply(params, batch, method="begin")
     first = begin if carry is None else carry
-    everywhere = branches.carry(first)
+    # A conversation's memory is left alone, and so is what the turn leaves to the next.
+    started = diversity.begin(first, varied) if carry is None else first
+    everywhere = branches.carry(started)
     before = everywhere.estimate
     if kept is not None:
         kept = kept[..., None]
         everywhere_kept = jnp.tile(kept.astype(before.dtype), (branches.count, 1, 1, 1))
         before = jnp.concatenate([before, everywhere_kept], axis=-1)
-    context = objective.encode(params, branches.texts(tokens), before)
+    texts = branches.texts(tokens)
+    context = diversity.contexts(objective, params, texts, before, branches.count)
     empty = branches.carry(begin.replace(estimate=first.estimate))
     canvas = objective.start(key, first.estimate.shape)
     times = jnp.asarray(solver.times)
+
+    def show(estimate: Array) -> Array:
+        return objective.picture(params, estimate)
 
     def step(state: tuple[Array, Carry, Any], index: Array) -> tuple[Any, tuple[Array, ...]]:
         canvas, carry, memo = state
@@ -97,21 +109,23 @@ def draw(
         # Memory that was not trained to go from step to step begins each with what the turn began.
         carry = branches.forget(carry if objective.chained else everywhere, empty)
         carry, attention = objective.step(
-            params, carry, canvases, jnp.full(len(canvases), time), context
+            params,
+            *(carry, canvases, jnp.full(len(canvases), time)),
+            context(time, jax.random.fold_in(varied, index)),
         )
-        estimate = objective.clip(branches.combine(carry.estimate, time))
+        estimate = branches.combine(carry.estimate, time)
+        estimate = objective.clip(diversity.spread(estimate, tokens, time, show))
         if kept is not None:
             estimate = jnp.where(kept, first.estimate, estimate)
         canvas, memo = solver.advance(objective, index, canvas, estimate, memo)
         state = (canvas, carry, memo)
         if not trace:
             return state, ()
-        shown = objective.picture(params, estimate)
-        return state, (shown, attention[:batch], carry.memory[:batch])
+        return state, (show(estimate), attention[:batch], carry.memory[:batch])
 
     state = (canvas, everywhere, solver.start(canvas, named_key(key, "solver")))
     (canvas, _, _), seen = jax.lax.scan(step, state, jnp.arange(len(solver.times) - 1))
-    context = jax.tree.map(lambda x: x[:batch], context)
+    context = jax.tree.map(lambda x: x[:batch], context(times[-1], varied))
     canvas = objective.clip(canvas)
     left = objective.apply(params, first, canvas, context, method="remember")
     return left, Trace(*seen) if trace else None

@@ -43,10 +43,14 @@ class Encoder:
             found = encoders.options(encoders.describe(folder, "vision"), "vision")
             module = registry.build(VISION_ENCODERS, {**choice, **found}, "encoder")
             params = {"module": encoders.load(folder, "vision", mesh)}
-        self._params = params
+        self._module, self._params = module, params
         self._apply = jax.jit(
             lambda params, images: module.apply({"params": params}, images / 127.5 - 1).pooled
         )
+
+    def features(self, pictures: jax.Array) -> jax.Array:
+        """[N, H, W, 3] in [-1, 1] -> [N, E], to be traced and differentiated by the caller."""
+        return self._module.apply({"params": self._params}, pictures).pooled
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """uint8 [N, H, W, 3] -> float32 [N, E]."""

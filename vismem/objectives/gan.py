@@ -4,7 +4,9 @@ pictures (Goodfellow et al. 2014).
 The losses are the hinge (Lim & Ye 2017) or the relativistic one, in which a drawing is judged
 against the picture of the same text (R3GAN; Huang et al. 2024), with the critic's gradient at
 pictures and drawings kept small (R1 + R2). Contrastive terms ask that picture and text, and their
-parts, find each other among those of the batch (XMC-GAN; Zhang et al. 2021).
+parts, find each other among those of the batch (XMC-GAN; Zhang et al. 2021). Against drawings that
+are all alike, a term pays for the distance of two drawings of one text (Yang et al. 2019,
+"Diversity-sensitive conditional generative adversarial networks").
 """
 
 from dataclasses import dataclass
@@ -38,6 +40,9 @@ class GAN(Refiner):
       penalty: R1 + R2, gamma of R3GAN.
       critic_steps: updates of the critic for each of the generator.
       sentence_contrast, word_contrast: weights of the contrastive terms.
+      diversity: weight of the distance of two drawings of one text; 0 spares the second drawing.
+      enough: the distance beyond which more is not paid for, a mean over pixels in [-1, 1]. What
+        vague texts leave open is wanted, but full ones are pushed as well.
       widths: of the critic's maps (models/critic.py).
     """
 
@@ -46,6 +51,8 @@ class GAN(Refiner):
     critic_steps: int = 1
     sentence_contrast: float = 1.0
     word_contrast: float = 1.0
+    diversity: float = 0.0
+    enough: float = 0.1
     widths: tuple[int, ...] = (48, 96, 192)
 
     def __post_init__(self):
@@ -81,11 +88,14 @@ class GAN(Refiner):
         """X_1: noise."""
         return jax.random.normal(key, shape)
 
-    def drawings(self, params: Params, batch: Batch, key: jax.Array) -> jax.Array:
-        """Drawings of a batch's texts in 1 to `steps` steps: [B, H, W, C]."""
+    def drawings(
+        self, params: Params, batch: Batch, key: jax.Array, noise: str = "canvas"
+    ) -> jax.Array:
+        """Drawings of a batch's texts in 1 to `steps` steps, [B, H, W, C]; another name of the
+        noise gives others in as many steps."""
         size = len(batch["tokens"])
         shape = (size, self.image_size, self.image_size, 3)
-        canvas = self.start(named_key(key, "canvas"), shape)
+        canvas = self.start(named_key(key, noise), shape)
         counts = jax.random.randint(named_key(key, "steps"), (size,), 1, self.steps + 1)
         times = jnp.minimum(jnp.arange(self.steps)[:, None] / counts, 1)
         return self.unroll(params, canvas, batch, times)[counts - 1, jnp.arange(size)]
@@ -103,7 +113,8 @@ class GAN(Refiner):
 
         Returns:
           The loss, and metrics: `adversary` alone; of the critic `penalty`, the squared length of
-          its gradient at pictures and drawings; `contrast`, the contrastive terms.
+          its gradient at pictures and drawings; `contrast`, the contrastive terms; of a generator
+          paid for it `distance`, of two drawings of one text.
         """
         real, tokens = scaled(batch["image"]), batch["tokens"]
         drawn = self.drawings(params, batch, key)
@@ -130,7 +141,15 @@ class GAN(Refiner):
         (_, of_real), (_, of_drawn) = judge(real), judge(drawn)
         adversary = self.compare(of_real, of_drawn, player)
         contrast = self.contrast(of_drawn, text, same)
-        return adversary + contrast, {"adversary": adversary, "contrast": contrast}
+        loss, metrics = adversary + contrast, {"adversary": adversary, "contrast": contrast}
+        if self.diversity:
+            other = self.drawings(params, batch, key, "other canvas")
+            distance = jnp.abs(drawn - other).mean((1, 2, 3))
+            # Noises of so many numbers are all as far apart: their distance, in the paper's
+            # denominator, is left to the weight.
+            loss -= self.diversity * jnp.minimum(distance, self.enough).mean()
+            metrics["distance"] = distance.mean()
+        return loss, metrics
 
     def compare(self, real: Verdict, drawn: Verdict, player: str) -> jax.Array:
         """The adversary's loss, the mean over scales and, in each, over patches."""
