@@ -6,7 +6,8 @@ For every method and strength, by the evaluator `diversity`: the share of drawin
 caption, and how many different scenes those of one caption show. `ratio` is that number over plain
 guidance's at equal accuracy, between the scales that were tried; where plain guidance is never as
 accurate there is none, and where it is always more accurate it is given its most scenes. The bar is
-1.3 for some strength of a method. A figure goes to --out, a table to the terminal.
+1.3 for some strength of a method. Features are repelled on another encoder than distances are
+measured on, which would be fooled. A figure goes to --out, a table to the terminal.
 """
 
 import argparse
@@ -25,8 +26,10 @@ from vismem.drawing.diversity import CADS, PLAIN, Repulsion, Slots
 from vismem.drawing.diversity import Diversity as Method
 from vismem.evaluation.diversity import Diversity
 from vismem.evaluation.encoder import Encoder
+from vismem.parallel.mesh import MeshConfig, make_mesh
 
-RANDOM = {"name": "cnn", "widths": (16, 32, 64)}
+MEASURED = {"name": "cnn", "widths": (16, 32, 64)}
+REPELLED = {"name": "cnn", "widths": (32, 64, 128)}
 SCALES = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
 STRENGTHS = {
     "CADS": (0.1, 0.25, 0.5, 1.0),
@@ -89,20 +92,23 @@ def main() -> None:
     options = parser.parse_args()
     artist = vismem.load(options.artist)
     data = DataConfig(**configs.read(options.artist).data.to_dict())
-    choice = {"name": "pretrained", "folder": str(options.encoder)} if options.encoder else RANDOM
+    choice = {"name": "pretrained", "folder": str(options.encoder)} if options.encoder else MEASURED
+    mesh = make_mesh(MeshConfig())
     evaluator = Diversity(
         artist=artist,
         data=data,
         seed=options.seed,
         captions=options.captions,
         drawings=options.drawings,
+        mesh=mesh,
         encoder=choice,
     )
+    repelled = Encoder(REPELLED, data.size, mesh)
     columns = ("exact_claim", "distinct", *(f"{n}, {evaluator.encoder.label}" for n in ON_ENCODER))
     found: dict[str, list[Point]] = {}
     print("| method | strength | exact claim | distinct | distance | recall | coverage | ratio |")
     print("|---|---|---|---|---|---|---|---|")
-    for name, strength, scale, method in track(ways(evaluator.encoder, artist.config)):
+    for name, strength, scale, method in track(ways(repelled, artist.config)):
         drawing = artist.draw(
             evaluator.texts, seed=options.seed, guidance_scale=scale, diversity=method
         )

@@ -132,7 +132,7 @@ class Artist:
         key = named_key(jax.random.key(seed), "draw")
         parts = []
         for start in range(0, len(texts), size):
-            # The last chunk is filled up with no text: with a text's own it would be compared.
+            # The last chunk is filled up with empty texts: no drawing is driven away from those.
             rows = np.minimum(np.arange(start, start + size), len(texts) - 1)
             count = min(size, len(texts) - start)
             tokens = np.stack([self.tokenizer.encode(texts[row]) for row in rows])

@@ -42,12 +42,19 @@ class Drawer(Objective, Protocol):
 
     chained: bool
 
-    def apply(self, params: Params, *args: Any, method: str) -> Any:
+    def apply(self, params: Params, *args: Any, method: Any) -> Any:
         """The model's `begin(batch)`, or `remember(carry, picture, context)`: what is done before
-        the first turn and after each."""
+        the first turn and after each; or a function of the model."""
 
-    def encode(self, params: Params, tokens: jax.Array, before: jax.Array) -> Any:
-        """C of a turn, from its text int32 [B, L] and the picture that it begins with."""
+    def encode(
+        self,
+        params: Params,
+        tokens: jax.Array,
+        before: jax.Array,
+        features: jax.Array | None = None,
+    ) -> Any:
+        """C of a turn, from its text int32 [B, L], the picture that it begins with and, if they are
+        given, what takes the place of the text encoder's features, [B, L, E]."""
 
     def converses(self, params: Params) -> bool:
         """Whether the parameters have learned from conversations: whether there are later turns."""

@@ -134,7 +134,7 @@ class Flow:
         drawn = self.generator.init(key, tokens, method=once)["params"]
         return {PLAYER: drawn} | self.codec.init(named_key(key, "codec"), batch)
 
-    def apply(self, params: Params, *args: Any, method: str) -> Any:
+    def apply(self, params: Params, *args: Any, method: Any) -> Any:
         """The generator's `method` ("encode", "begin", ...) with these parameters."""
         return self.generator.apply({"params": params[PLAYER]}, *args, method=method)
 
