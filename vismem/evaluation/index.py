@@ -55,7 +55,7 @@ class Index:
                 raise UserError(
                     f"{shard}: damaged ({error}); delete it and run `vismem index` again"
                 ) from None
-            latest |= {name: (stamp, row) for (name, stamp), row in zip(pictures, rows)}
+            latest |= {name: (then, row) for (name, then), row in zip(pictures, rows)}
         there = {name: row for name, (now, row) in latest.items() if now == stamp(self.root, name)}
         self.pictures = sorted(there)
         self.embeddings = np.stack([there[n] for n in self.pictures]) if there else np.zeros((0, 1))

@@ -91,7 +91,12 @@ def _equation(eqn: JaxprEqn, given: list[bool]) -> tuple[int, list[bool]]:
         case "stop_gradient" | "while":
             return 0, [False] * len(eqn.outvars)
         case "scan":
-            first, carried = eqn.params["num_consts"], eqn.params["num_carry"]
+            # What is scanned over or stacked has one axis fewer within.
+            inputs, outputs = inner[0].invars, inner[0].outvars
+            scanned = sum(x.aval.ndim < whole.aval.ndim for x, whole in zip(inputs, eqn.invars))
+            stacked = sum(y.aval.ndim < whole.aval.ndim for y, whole in zip(outputs, eqn.outvars))
+            carried = len(outputs) - stacked
+            first = len(inputs) - scanned - carried
             while True:  # what the carry depends on after a turn, it depends on in the next
                 flops, found = _flops(inner[0], given)
                 carry = slice(first, first + carried)
