@@ -46,6 +46,16 @@ def test_near_misses_change_one_thing_at_a_time():
     assert set(changes) == {"kind", "At", "Related"}
 
 
+def test_near_misses_name_no_pair_that_is_held_out():
+    world, unseen = worlds.world("tiny"), collections.Counter()
+    for split in ("train", "compositional"):
+        for i in range(500):
+            things = world.example(split, i).near_miss().claim.things
+            unseen[split] += any((t.shape, t.color) in world.held_out for t in things)
+    assert unseen["train"] == 0
+    assert unseen["compositional"] > 100
+
+
 @pytest.mark.parametrize(("name", "size"), [("tiny", 32), ("default", 64)])
 def test_the_oracle_accepts_captions_and_refuses_near_misses(name, size):
     world, held, accepted = worlds.world(name), [], []

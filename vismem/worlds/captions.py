@@ -1,6 +1,6 @@
 """Which claims to make about a scene: true ones, fixed or vague, and near misses."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -167,14 +167,25 @@ def _is_complete(claim: Claim, preset: Preset) -> bool:
     )
 
 
-def near_miss(claim: Claim, scene: Scene, preset: Preset, chance: Random) -> Claim:
+def near_miss(
+    claim: Claim,
+    scene: Scene,
+    preset: Preset,
+    pairs: Collection[tuple[str, str]],
+    chance: Random,
+) -> Claim:
     """The claim with one attribute, place, relation or count changed, so that it is clearly false;
-    with one attribute added where no change makes it so."""
+    with one attribute added where no change makes it so.
+
+    It names no pair of shape and colour but `pairs`: a model that met others in false captions only
+    would learn that they do not exist.
+    """
     return next(
         changed
         for changes in (_changes(claim, preset, chance), _additions(claim, preset, chance))
         for changed in changes
         if not changed.holds(scene, -MARGIN)
+        and all(kind[:2] in pairs for kind in changed.things if None not in kind[:2])
     )
 
 

@@ -54,6 +54,7 @@ class Example:
     claim: Claim
     lang: str
     _preset: Preset = field(repr=False)
+    _pairs: tuple[tuple[str, str], ...] = field(repr=False)  # of shape and colour, in its split
     _seed: int = field(repr=False)
 
     def image(self, size: int) -> np.ndarray:
@@ -67,7 +68,7 @@ class Example:
           index: 0, 1, ...: which of the many there are; two indices may give the same one.
         """
         chance = Random(f"near miss {self._seed} {index}")
-        claim = captions.near_miss(self.claim, self.scene, self._preset, chance)
+        claim = captions.near_miss(self.claim, self.scene, self._preset, self._pairs, chance)
         return Caption(LANGUAGES[self.lang].express(claim, Random(self._seed)), claim)
 
     def expansion(self) -> Caption | None:
@@ -135,7 +136,7 @@ class World:
         claim = describe(scene, self.preset, chance)
         seed = chance.getrandbits(62)
         text = LANGUAGES[lang].express(claim, Random(seed))
-        return Example(scene, text, claim, lang, self.preset, seed)
+        return Example(scene, text, claim, lang, self.preset, self._pairs(split), seed)
 
     def parse(self, text: str, lang: str = "en") -> Claim:
         """What a caption in the world's own language claims; UserError if it is not in it."""
@@ -151,10 +152,13 @@ class World:
             raise UserError(f"world: count={count} in {split}; it has {fewest} to {most} things")
         return count
 
+    def _pairs(self, split: str) -> tuple[tuple[str, str], ...]:
+        """Pairs of shape and colour that a split may have."""
+        return self.preset.pairs if split == "compositional" else self._seen
+
     def _scene(self, rng: np.random.Generator, split: str, count: int) -> Scene:
-        pairs = self.preset.pairs if split == "compositional" else self._seen
         while True:
-            scene = sample_scene(rng, self.preset, count, pairs)
+            scene = sample_scene(rng, self.preset, count, self._pairs(split))
             if count > 2 and rng.random() < _LINED_UP:
                 scene = lined_up(rng, scene, self.preset.gap)
             if split == "length":
