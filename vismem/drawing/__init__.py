@@ -1,4 +1,4 @@
-"""Drawing: solvers, guidance, the scan over steps, the artist, and sheets of pictures."""
+"""Drawing: solvers, guidance, the scan over steps, the artist, feedback, and sheets of pictures."""
 
 SOLVERS = {
     "ancestral": "vismem.drawing.solvers:Ancestral",
@@ -8,4 +8,12 @@ SOLVERS = {
     "renoise": "vismem.drawing.solvers:Renoise",
     "reveal": "vismem.drawing.solvers:Reveal",
     "reveal_evenly": "vismem.drawing.solvers:RevealEvenly",
+}
+
+# How a drawing is adjusted until a critic is content with it.
+STRATEGIES = {
+    "best_of_n": "vismem.drawing.feedback:BestOfN",
+    "correct": "vismem.drawing.feedback:Correct",
+    "gradient": "vismem.drawing.feedback:Gradient",
+    "redraw": "vismem.drawing.feedback:Redraw",
 }

@@ -1,5 +1,6 @@
 """The scan over drawing steps: a text, noise, and a memory that goes along."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,8 @@ def draw(
     trace: bool = False,
     carry: Carry | None = None,
     kept: Array | None = None,
+    again: Carry | None = None,
+    pull: Callable[[Array, Array], Array] | None = None,
 ) -> tuple[Carry, Trace | None]:
     """Draws texts, a turn of a conversation each: a pure function, to be jitted by the caller.
 
@@ -70,6 +73,9 @@ def draw(
       trace: whether what happened at every evaluation is given.
       carry: what the turn before left; None in a first turn.
       kept: bool [B, H, W], the pixels of the picture which that left that must stay as they are.
+      again: what this same turn left when it was drawn before. The drawing begins with its memory,
+        and with its picture taken back to the solver's first time.
+      pull: moves the estimate [B, H, W, C] of a time.
 
     Returns:
       What the turn leaves to the next, its `estimate` the finished canvas [B, H, W, C], and the
@@ -87,8 +93,13 @@ def draw(
         before = jnp.concatenate([before, everywhere_kept], axis=-1)
     context = objective.encode(params, branches.texts(tokens), before)
     empty = branches.carry(begin.replace(estimate=first.estimate))
-    canvas = objective.start(key, first.estimate.shape)
     times = jnp.asarray(solver.times)
+    if again is None:
+        canvas, began = objective.start(key, first.estimate.shape), everywhere
+    else:
+        clean = jnp.ones(batch)
+        canvas = objective.renoise(again.estimate, clean, times[0] * clean, key)
+        began = branches.carry(again)
 
     def step(state: tuple[Array, Carry, Any], index: Array) -> tuple[Any, tuple[Array, ...]]:
         canvas, carry, memo = state
@@ -100,6 +111,8 @@ def draw(
             params, carry, canvases, jnp.full(len(canvases), time), context
         )
         estimate = objective.clip(branches.combine(carry.estimate, time))
+        if pull is not None:
+            estimate = objective.clip(pull(estimate, time))
         if kept is not None:
             estimate = jnp.where(kept, first.estimate, estimate)
         canvas, memo = solver.advance(objective, index, canvas, estimate, memo)
@@ -109,7 +122,7 @@ def draw(
         shown = objective.picture(params, estimate)
         return state, (shown, attention[:batch], carry.memory[:batch])
 
-    state = (canvas, everywhere, solver.start(canvas, named_key(key, "solver")))
+    state = (canvas, began, solver.start(canvas, named_key(key, "solver")))
     (canvas, _, _), seen = jax.lax.scan(step, state, jnp.arange(len(solver.times) - 1))
     context = jax.tree.map(lambda x: x[:batch], context)
     canvas = objective.clip(canvas)
