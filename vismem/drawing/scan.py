@@ -74,7 +74,8 @@ def draw(
       carry: what the turn before left; None in a first turn.
       kept: bool [B, H, W], the pixels of the picture which that left that must stay as they are.
       again: what this same turn left when it was drawn before. The drawing begins with its memory,
-        and with its picture taken back to the solver's first time.
+        if memory goes from step to step, and with its picture taken back to the solver's first
+        time.
       pull: moves the estimate [B, H, W, C] of a time.
 
     Returns:
