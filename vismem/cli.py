@@ -96,6 +96,12 @@ def arguments() -> argparse.ArgumentParser:
     sub.add_argument(
         "--conversation", action="store_true", help="the texts are the turns of one conversation"
     )
+    sub.add_argument(
+        "--feedback", metavar="STRATEGY", help="best_of_n, redraw, gradient or correct"
+    )
+    sub.add_argument("--critic", metavar="RUN3", help="with two towers, that scores the drawings")
+    sub.add_argument("--rounds", type=int, help="the most drawings of a text (4)")
+    sub.add_argument("--threshold", type=float, help="the cosine that is good enough (1: none is)")
 
     sub = command(talk, "draw in conversation, in the terminal")
     sub.add_argument("folder", metavar="RUN", help="a run's folder, e.g. runs/memory")
@@ -231,11 +237,19 @@ def draw(options: argparse.Namespace) -> None:
     check_picture(options.out)
 
     import vismem
-    from vismem.drawing import sessions, sheets
+    from vismem import registry
+    from vismem.drawing import STRATEGIES, sessions, sheets
     from vismem.drawing.artist import make_diversity
 
     if options.expand and options.conversation:
         raise UserError("--expand: makes full descriptions, not turns; leave out --conversation")
+    limits = {"rounds": options.rounds, "threshold": options.threshold}
+    limits = {name: value for name, value in limits.items() if value is not None}
+    if bool(options.feedback) != bool(options.critic) or (limits and not options.feedback):
+        raise UserError("--feedback: needs --critic RUN; without it there are no rounds to limit")
+    if options.feedback and (options.conversation or options.steps_strip):
+        raise UserError("--feedback: leave out --conversation and --steps-strip")
+    strategy = options.feedback and registry.resolve(STRATEGIES, options.feedback, "--feedback")()
     artist, texts = vismem.load(options.folder), options.texts
     if options.expand:
         texts = vismem.expander(options.expand).expand(texts, seed=options.seed)
@@ -247,7 +261,15 @@ def draw(options: argparse.Namespace) -> None:
         "diversity": options.diversity and make_diversity({"name": options.diversity}),
         "trace": options.steps_strip,
     }
-    if options.conversation:
+    if options.feedback:
+        from vismem.drawing import feedback
+
+        del how["trace"]
+        critic = vismem.critic(options.critic)
+        found = feedback.improve(artist, critic, texts, strategy, **limits, **how)
+        print(*feedback.account(found, texts), sep="\n")
+        sheet = sheets.grid(found[-1].images, texts)
+    elif options.conversation:
         sheet = sheets.conversation(sessions.converse(artist, texts, **how), texts)
     else:
         drawing = artist.draw(texts, **how)

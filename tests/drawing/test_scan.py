@@ -6,50 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gaussian import Gaussian
 
 from vismem.drawing import SOLVERS
 from vismem.drawing.artist import Artist, DrawConfig
 from vismem.drawing.scan import Branches, Guidance, draw
-from vismem.drawing.solvers import Euler, Heun, Multistep, Renoise
+from vismem.drawing.solvers import Euler, Heun, Multistep, Renoise, rest
 from vismem.errors import UserError
 from vismem.models.generator import Carry
-from vismem.objectives.autoencode import Pixels
-from vismem.objectives.flow import Flow
 from vismem.registry import resolve
-
-
-class Gaussian:
-    """The flow of pictures ~ N(0, spread^2), whose best estimate and whose solution are known.
-
-    E[picture | X_t] = t spread^2 X_t / v(t), with v(t) = t^2 spread^2 + (1 - t)^2 the variance of
-    X_t; the flow maps noise to picture as X_1 = spread * X_0.
-    """
-
-    spread, chained = 0.3, True
-    velocity, advance, log_snr = Flow.velocity, Flow.advance, Flow.log_snr
-    path, motion = Flow.path, Flow.motion
-    renoise, clip, picture = Flow.renoise, Flow.clip, Flow.picture
-    codec = Pixels(1)
-
-    def apply(self, params, *args, method):
-        if method == "begin":
-            return Carry(jnp.zeros((args[0], 0, 1)), jnp.zeros((args[0], 1, 1, 1)))
-        carry, picture, _ = args  # "remember"
-        return carry.replace(estimate=picture)
-
-    def encode(self, params, tokens, before):
-        return tokens
-
-    def converses(self, params):
-        return False
-
-    def start(self, key, shape):
-        return jax.random.normal(key, shape)
-
-    def step(self, params, carry, canvas, time, text):
-        t, variance = time[:, None, None, None], self.spread**2
-        estimate = t * variance * canvas / (t**2 * variance + (1 - t) ** 2)
-        return carry.replace(estimate=estimate), jnp.zeros((len(canvas), 0, 1))
 
 
 def error(solver: str, steps: int) -> float:
@@ -83,6 +48,24 @@ def test_an_estimate_that_does_not_change_is_reached_exactly(solver):
     for index in range(len(solver.times) - 1):
         canvas, memo = solver.advance(flow, jnp.array(index), canvas, picture, memo)
     np.testing.assert_allclose(canvas, picture, atol=1e-5)
+
+
+@pytest.mark.parametrize("solver", [Euler(6), Heun(6)])
+def test_the_rest_of_a_schedule_goes_on_where_it_was_cut(solver):
+    flow, (canvas,) = Gaussian(), jax.random.normal(jax.random.key(0), (1, 4, 1, 1, 1))
+
+    def run(solver, canvas, until=None):
+        memo = solver.start(canvas, jax.random.key(1))
+        for index in range(len(solver.times) - 1 if until is None else until):
+            carry, _ = flow.step({}, Carry(0, 0), canvas, jnp.full(4, solver.times[index]), None)
+            canvas, memo = solver.advance(flow, jnp.array(index), canvas, carry.estimate, memo)
+        return canvas
+
+    cut = rest(solver, 0.6)  # falls between two times
+    assert cut.times[0] == np.float32(0.5)
+    halfway = run(solver, canvas, len(solver.times) - len(cut.times))
+    np.testing.assert_allclose(run(cut, halfway), run(solver, canvas), atol=1e-6)
+    np.testing.assert_array_equal(rest(solver, 0.0).times, solver.times)
 
 
 def test_renoise_keeps_nothing_of_the_canvas_but_what_was_made_of_it():

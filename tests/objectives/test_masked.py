@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vismem.drawing.scan import Guidance, draw
-from vismem.drawing.solvers import Heun, Multistep, Renoise, Reveal, RevealEvenly
+from vismem.drawing.solvers import Heun, Multistep, Renoise, Reveal, RevealEvenly, rest
 from vismem.errors import UserError
 from vismem.models.generator import Carry, MemoryConfig, PainterConfig, StrategyConfig
 from vismem.objectives.flow import Flow
@@ -90,6 +90,22 @@ def test_what_is_known_for_sure_is_drawn(order, solver):
     left, _ = draw(masked, {}, tokens, jax.random.key(0), solver, Guidance(scale=1.0))
     np.testing.assert_array_equal(left.estimate.argmax(-1), some_tokens(3))
     np.testing.assert_array_equal(left.estimate.sum(-1), 1)
+
+
+def test_a_drawing_is_taken_back_by_masking_and_goes_on_from_there():
+    masked, key = Knowing(**vars_of(make(order="raster"))), jax.random.key(0)
+    other = jax.nn.one_hot(some_tokens(3, seed=9), VOCAB)
+    again = Carry(jnp.zeros((3, 0, 1)), other)
+    how = (jnp.zeros((3, 1), jnp.int32), key, rest(RevealEvenly(16), 0.5), Guidance(scale=1.0))
+    left, _ = draw(masked, {}, *how, again=again)
+    tokens = left.estimate.argmax(-1).reshape(3, -1)
+    np.testing.assert_array_equal(tokens[:, :8], some_tokens(3, seed=9).reshape(3, -1)[:, :8])
+    np.testing.assert_array_equal(tokens[:, 8:], some_tokens(3).reshape(3, -1)[:, 8:])
+    clean = jnp.ones(3)
+    start = masked.start(key, other.shape)
+    for order in ("raster", "random"):
+        nothing = Knowing(**vars_of(make(order=order))).renoise(other, clean, 0 * clean, key)
+        np.testing.assert_array_equal(nothing, start)
 
 
 def vars_of(masked: Masked) -> dict:

@@ -1,4 +1,4 @@
-"""Drawing: solvers, guidance, diversity, the scan over steps, the artist, sheets of pictures."""
+"""Drawing: solvers, the scan over steps, guidance, diversity, the artist, feedback, sheets."""
 
 SOLVERS = {
     "ancestral": "vismem.drawing.solvers:Ancestral",
@@ -9,8 +9,18 @@ SOLVERS = {
     "reveal": "vismem.drawing.solvers:Reveal",
     "reveal_evenly": "vismem.drawing.solvers:RevealEvenly",
 }
+
+# How drawings of one text are made to differ.
 DIVERSITY = {
     "cads": "vismem.drawing.diversity:CADS",
     "repulsion": "vismem.drawing.diversity:Repulsion",
     "slots": "vismem.drawing.diversity:Slots",
+}
+
+# How a drawing is adjusted until a critic is content with it.
+STRATEGIES = {
+    "best_of_n": "vismem.drawing.feedback:BestOfN",
+    "correct": "vismem.drawing.feedback:Correct",
+    "gradient": "vismem.drawing.feedback:Gradient",
+    "redraw": "vismem.drawing.feedback:Redraw",
 }

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,7 +12,9 @@ import numpy as np
 from vismem import registry
 from vismem.drawing import DIVERSITY, SOLVERS, sessions
 from vismem.drawing.diversity import PLAIN, Diversity
-from vismem.drawing.scan import Guidance, draw
+from vismem.drawing.pull import Pull
+from vismem.drawing.scan import Branches, Guidance, draw
+from vismem.drawing.solvers import rest
 from vismem.errors import UserError
 from vismem.models.generator import Carry
 from vismem.objectives.base import Params
@@ -53,6 +56,9 @@ class Drawing:
     Attributes:
       images: uint8 [N, H, W, 3].
       carry: what the next turn begins with: memory and picture.
+      evaluations: of the network, a picture: in every step one for each branch of guidance. What is
+        done once a turn, reading the text and remembering the picture, is not counted.
+      pulls: estimates that were pulled.
       estimates: uint8 [T, N, H, W, 3], Y_t of every network evaluation, or None.
       attention: float32 [T, N, K, h, w], of the slots over the patches, or None.
       memory: float32 [T, N, K, D], what the slots held, or None.
@@ -60,6 +66,8 @@ class Drawing:
 
     images: np.ndarray
     carry: Carry
+    evaluations: int = 0
+    pulls: int = 0
     estimates: np.ndarray | None = None
     attention: np.ndarray | None = None
     memory: np.ndarray | None = None
@@ -96,6 +104,9 @@ class Artist:
         trace: bool = False,
         carry: Carry | None = None,
         kept: np.ndarray | None = None,
+        again: Carry | None = None,
+        since: float = 0.0,
+        pull: Pull | None = None,
     ) -> Drawing:
         """Draws every text once.
 
@@ -107,11 +118,14 @@ class Artist:
           trace: whether to keep what happened at every step.
           carry: of N conversations, what their turns before left; the texts say what comes next.
           kept: bool [N, H, W], the pixels of the pictures which those left that must stay.
+          again: what this same turn left when it was drawn before: it is drawn again from the time
+            `since` in [0, 1) on, with that memory, and that picture made as noisy as it was then.
+          pull: moves estimates while they are drawn.
 
         Raises:
           UserError: an empty text, an unknown solver, steps below 1; a second turn from a model
             that has not learned from conversations, or a mask from one that has not learned to
-            leave pixels as they are.
+            leave pixels as they are; a time outside [0, 1).
         """
         if any(not text.strip() for text in texts):
             raise UserError("draw: a text is empty; say what to draw")
@@ -120,7 +134,10 @@ class Artist:
             raise UserError(f"draw: steps={steps}: must be at least 1")
         scale = self.config.guidance_scale if guidance_scale is None else guidance_scale
         diversity = diversity or make_diversity(self.config.diversity)
-        program = self._program(steps, solver or self.config.solver, scale, diversity, trace)
+        if not 0 <= since < 1:
+            raise UserError(f"draw: since={since}: must be a time from 0 to below 1")
+        solver = solver or self.config.solver
+        program, done, branches = self._program(steps, solver, scale, diversity, trace, since)
         params = self.params if params is None else params
         if carry is not None and not self.objective.converses(params):
             raise UserError("draw: the run has not learned from conversations; it has no next turn")
@@ -139,21 +156,24 @@ class Artist:
             tokens[count:] = 0
             part = None if kept is None else kept[rows]
             begun = take(carry, rows)
-            result = program(params, tokens, jax.random.fold_in(key, start), begun, part)
+            before, pulled = take(again, rows), pull and pull.replace(wanted=pull.wanted[rows])
+            noise = jax.random.fold_in(key, start)
+            result = program(params, tokens, noise, begun, part, before, pulled)
             pictures, left, seen = jax.device_get(result)
             parts.append((pictures[:count], take(left, np.arange(count)), seen, count))
+        counts = done * branches, done * (pull is not None)
         images = to_uint8(np.concatenate([p[0] for p in parts]))
         left = jax.tree.map(lambda *x: np.concatenate(x), *[p[1] for p in parts])
         if not trace:
-            return Drawing(images, left)
+            return Drawing(images, left, *counts)
         estimates = np.concatenate([s.estimates[:, :n] for *_, s, n in parts], axis=1)
         attention = np.concatenate([s.attention[:, :n] for *_, s, n in parts], axis=1)
         side = round(attention.shape[-1] ** 0.5)
         maps = attention.reshape(*attention.shape[:-1], side, side)
         if not attention.shape[2]:
-            return Drawing(images, left, to_uint8(estimates))
+            return Drawing(images, left, *counts, to_uint8(estimates))
         memory = np.concatenate([s.memory[:, :n] for *_, s, n in parts], axis=1)
-        return Drawing(images, left, to_uint8(estimates), maps, memory)
+        return Drawing(images, left, *counts, to_uint8(estimates), maps, memory)
 
     def open(self, pictures: np.ndarray, params: Params | None = None) -> Carry:
         """What conversations about given pictures begin with, for `draw`.
@@ -178,22 +198,25 @@ class Artist:
         return sessions.load(self, path)
 
     def _program(
-        self, steps: int, solver: str, scale: float, diversity: Diversity, trace: bool
-    ) -> Any:
-        """The compiled drawing, one for each way to draw."""
-        way = (steps, solver, scale, diversity, trace)
+        self, steps: int, solver: str, scale: float, diversity: Diversity, trace: bool, since: float
+    ) -> tuple[Any, int, int]:
+        """The compiled drawing, one for each way to draw; its steps, and branches of each."""
+        way = (steps, solver, scale, diversity, trace, since)
         if way not in self._compiled:
             guidance = Guidance(scale, self.config.guidance_interval, self.config.memory_guidance)
-            schedule = registry.resolve(SOLVERS, solver, "drawing.solver")(steps)
+            schedule = rest(registry.resolve(SOLVERS, solver, "drawing.solver")(steps), since)
 
-            def program(params: Any, tokens: Any, key: Any, carry: Any, kept: Any) -> Any:
+            def program(
+                params: Any, tokens: Any, key: Any, carry: Any, kept: Any, again: Any, pull: Any
+            ) -> Any:
                 left, seen = draw(
-                    *(self.objective, params, tokens, key, schedule, guidance),
-                    *(trace, carry, kept, diversity),
+                    *(self.objective, params, tokens, key, schedule, guidance, trace, carry, kept),
+                    *(diversity, again, pull and partial(pull, self.objective, params)),
                 )
                 return self.objective.picture(params, left.estimate), left, seen
 
-            self._compiled[way] = jax.jit(program)
+            count = len(schedule.times) - 1
+            self._compiled[way] = jax.jit(program), count, Branches(guidance).count
         return self._compiled[way]
 
 

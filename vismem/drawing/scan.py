@@ -1,5 +1,6 @@
 """The scan over drawing steps: a text, noise, and a memory that goes along."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,8 @@ def draw(
     carry: Carry | None = None,
     kept: Array | None = None,
     diversity: Diversity = PLAIN,
+    again: Carry | None = None,
+    pull: Callable[[Array, Array], Array] | None = None,
 ) -> tuple[Carry, Trace | None]:
     """Draws texts, a turn of a conversation each: a pure function, to be jitted by the caller.
 
@@ -73,6 +76,10 @@ def draw(
       carry: what the turn before left; None in a first turn.
       kept: bool [B, H, W], the pixels of the picture which that left that must stay as they are.
       diversity: how drawings of one text are made to differ.
+      again: what this same turn left when it was drawn before. The drawing begins with its memory,
+        if memory goes from step to step, and with its picture taken back to the solver's first
+        time.
+      pull: moves the estimate [B, H, W, C] of a time.
 
     Returns:
       What the turn leaves to the next, its `estimate` the finished canvas [B, H, W, C], and the
@@ -96,8 +103,13 @@ def draw(
     texts = branches.texts(tokens)
     context = diversity.contexts(objective, params, texts, before, branches.count)
     empty = branches.carry(begin.replace(estimate=first.estimate))
-    canvas = objective.start(key, first.estimate.shape)
     times = jnp.asarray(solver.times)
+    if again is None:
+        canvas, began = objective.start(key, first.estimate.shape), everywhere
+    else:
+        clean = jnp.ones(batch)
+        canvas = objective.renoise(again.estimate, clean, times[0] * clean, key)
+        began = branches.carry(again)
 
     def show(estimate: Array) -> Array:
         return objective.picture(params, estimate)
@@ -115,6 +127,8 @@ def draw(
         )
         estimate = branches.combine(carry.estimate, time)
         estimate = objective.clip(diversity.spread(estimate, tokens, time, show))
+        if pull is not None:
+            estimate = objective.clip(pull(estimate, time))
         if kept is not None:
             estimate = jnp.where(kept, first.estimate, estimate)
         canvas, memo = solver.advance(objective, index, canvas, estimate, memo)
@@ -123,7 +137,7 @@ def draw(
             return state, ()
         return state, (show(estimate), attention[:batch], carry.memory[:batch])
 
-    state = (canvas, everywhere, solver.start(canvas, named_key(key, "solver")))
+    state = (canvas, began, solver.start(canvas, named_key(key, "solver")))
     (canvas, _, _), seen = jax.lax.scan(step, state, jnp.arange(len(solver.times) - 1))
     context = jax.tree.map(lambda x: x[:batch], context(times[-1], varied))
     canvas = objective.clip(canvas)

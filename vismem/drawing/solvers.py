@@ -6,6 +6,7 @@ exact for an estimate that does not change, and written in terms of the objectiv
 and `renoise`.
 """
 
+import copy
 from typing import Any, Protocol
 
 import jax
@@ -118,6 +119,8 @@ class Renoise:
         return key
 
     def advance(self, objective, index, canvas, estimate, memo):
+        if hasattr(objective, "reveal"):
+            raise UserError("drawing.solver: renoise is for pictures; tokens take reveal")
         now, to = interval(self.times, index)
         clean = jnp.ones(len(canvas))
         anew = objective.renoise(estimate, clean, to * clean, jax.random.fold_in(memo, index))
@@ -171,6 +174,17 @@ class RevealEvenly(Reveal):
 
     def __init__(self, steps: int):
         self.times = np.linspace(0, 1, steps + 1, dtype=np.float32)
+
+
+def rest(solver: Solver, time: float) -> Solver:
+    """What is left of a schedule from a time in [0, 1) on: from its last evaluation at or before.
+
+    Of two evaluations at one time the second is taken, where `Heun` begins a step.
+    """
+    solver = copy.copy(solver)
+    first = np.searchsorted(solver.times, np.float32(time), side="right") - 1
+    solver.times = solver.times[first:]
+    return solver
 
 
 def interval(times: np.ndarray, index: Array) -> tuple[Array, Array]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from vismem.data.images import fit
@@ -58,6 +59,23 @@ class Critic:
         if any(not text.strip() for text in texts):
             raise UserError("critic: a text is empty; say what to look for")
         return self._batched(self.objective.embed_texts, [self.tokenizer.encode(t) for t in texts])
+
+    def cosines(self, params: Params, wanted: jax.Array, pictures: jax.Array) -> jax.Array:
+        """How well pictures fit, as a function to be differentiated.
+
+        Args:
+          params: {"towers": tree}.
+          wanted: embeddings of texts, [N, E].
+          pictures: float32 [N, H, W, 3] in [-1, 1], square.
+
+        Returns:
+          [N].
+        """
+        size = self.objective.image_size
+        if pictures.shape[1] != size:
+            pictures = jax.image.resize(pictures, (len(pictures), size, size, 3), "lanczos3")
+        found = self.objective.embed_images(params, (pictures + 1) * 127.5)
+        return (found * wanted).sum(1)
 
     def fit(self, picture: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] as the towers take it."""

@@ -38,9 +38,11 @@ class Drawer(Objective, Protocol):
     Attributes:
       chained: whether what a step leaves goes to the next step of its turn, or to the next turn
         only.
+      redraws: whether `renoise` takes a finished canvas back, to be drawn again from there.
     """
 
     chained: bool
+    redraws: bool
 
     def apply(self, params: Params, *args: Any, method: Any) -> Any:
         """The model's `begin(batch)`, or `remember(carry, picture, context)`: what is done before

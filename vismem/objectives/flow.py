@@ -63,7 +63,7 @@ class Flow:
       remat: whether a step's activations are computed again in the backward pass.
     """
 
-    players = (PLAYER,)
+    players, redraws = (PLAYER,), True
 
     def __init__(
         self,

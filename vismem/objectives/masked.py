@@ -52,7 +52,7 @@ class Masked(Refiner):
     label_smoothing: float = 0.1
     choice_temperature: float = 4.5
 
-    players = (PLAYER,)
+    players, redraws = (PLAYER,), True
 
     def __post_init__(self):
         super().__post_init__()
@@ -162,8 +162,10 @@ class Masked(Refiner):
         clean_to_masked = jnp.concatenate([jnp.ones((1, batch)), jnp.cumprod(ratios, axis=0)])
         return (time * clean_to_masked)[::-1]
 
-    def mask(self, canvas: jax.Array, time: jax.Array, to: jax.Array, key: jax.Array) -> jax.Array:
-        """X_s from X_t, s <= t: what it knows, X_t knew.
+    def renoise(
+        self, canvas: jax.Array, time: jax.Array, to: jax.Array, key: jax.Array
+    ) -> jax.Array:
+        """X_s from X_t, s <= t, with more cells masked: what it knows, X_t knew.
 
         Args:
           canvas: X_t [B, h, w, V]. time, to: t and s, [B].
@@ -180,7 +182,8 @@ class Masked(Refiner):
         """Canvases [R, B, h, w, V] at times [R, B] of what is known in the end, [B, h, w, V]."""
         canvases, time = [clean], jnp.ones(len(clean))
         for r, to in reversed(list(enumerate(times))):
-            canvases.append(self.mask(canvases[-1], time, to, named_key(key, f"mask {r}")))
+            step_key = named_key(key, f"mask {r}")
+            canvases.append(self.renoise(canvases[-1], time, to, step_key))
             time = to
         return jnp.stack(canvases[:0:-1])
 

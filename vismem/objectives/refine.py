@@ -49,7 +49,7 @@ class Refiner:
     steps: int = 4
     remat: bool = False
 
-    chained = True
+    chained, redraws = True, False
 
     def __post_init__(self):
         if self.steps < 1:
