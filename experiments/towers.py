@@ -19,7 +19,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 128
-    config.steps = 1_000
+    config.steps = 1_600
 
     config.data = {
         "source": {
@@ -48,9 +48,9 @@ def get_config(argument: str = "") -> ConfigDict:
     config.ema = 0.998
 
     config.log_every = 20
-    config.checkpoint = {"every": 500, "best": ""}
+    config.checkpoint = {"every": 800, "best": ""}
     config.evaluators = {
-        "progress": {"name": "retrieval", "every": 250, "split": "val"},
+        "progress": {"name": "retrieval", "every": 400, "split": "val"},
         "retrieval": {"name": "retrieval"},
         "zeroshot": {"name": "zeroshot"},
         "compositional": {"name": "zeroshot", "split": "compositional"},
