@@ -3,7 +3,7 @@
     vismem train experiments/towers.py                    # a near miss beside every caption
     vismem train experiments/towers.py:near_misses=off
 
-Not trained to its end yet: experiments/RESULTS.md says what was measured.
+What came out is in experiments/RESULTS.md.
 """
 
 from ml_collections import ConfigDict
