@@ -79,11 +79,7 @@ def arguments() -> argparse.ArgumentParser:
     sub.add_argument("--steps", type=int, help="drawing steps; default as the config has it")
     sub.add_argument("--guidance", type=float, help="guidance scale, 1 for none")
     sub.add_argument("--solver", help="as drawing.solver; default as the config has it")
-    sub.add_argument(
-        "--diversity",
-        metavar="NAME",
-        help="how drawings of one text are made to differ: cads, repulsion or slots",
-    )
+    sub.add_argument("--diversity", help="among drawings of a text: cads, repulsion or slots")
     sub.add_argument("--seed", type=int, default=0, help="of the noise (0)")
     sub.add_argument(
         "--steps-strip",
@@ -96,9 +92,7 @@ def arguments() -> argparse.ArgumentParser:
     sub.add_argument(
         "--conversation", action="store_true", help="the texts are the turns of one conversation"
     )
-    sub.add_argument(
-        "--feedback", metavar="STRATEGY", help="best_of_n, redraw, gradient or correct"
-    )
+    sub.add_argument("--feedback", help="best_of_n, redraw, gradient or correct")
     sub.add_argument("--critic", metavar="RUN3", help="with two towers, that scores the drawings")
     sub.add_argument("--rounds", type=int, help="the most drawings of a text (4)")
     sub.add_argument("--threshold", type=float, help="the cosine that is good enough (1: none is)")

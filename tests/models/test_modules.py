@@ -113,6 +113,23 @@ def test_memory_is_a_set_of_slots(update):
     np.testing.assert_allclose(looked_permuted, looked[:, order], atol=1e-5)
 
 
+@pytest.mark.parametrize("update", ["gated", "gru", "residual"])
+def test_slots_keep_their_size(update):
+    """However large they enter, and however much is written back."""
+    memory = Memory(slots=4, width=8, heads=2, update=update)
+    slots, seen, mask = 9 * noise(2, 4, 8), noise(2, 6, 8, seed=1), jnp.ones((2, 6), bool)
+
+    def run(memory, slots):
+        updated, _ = memory(slots, seen, mask)
+        return updated, memory.write(updated, slots)
+
+    params = nn.unbox(memory.init(jax.random.key(0), slots, method=run))
+    params["params"]["write_back"]["kernel"] = 9 * noise(8, 8, seed=2)
+    for after in memory.apply(params, slots, method=run):
+        np.testing.assert_allclose(after.mean(-1), 0, atol=1e-5)
+        np.testing.assert_allclose(after.std(-1), 1, atol=1e-3)
+
+
 def test_slots_with_places_see_their_patch_and_the_text():
     """3 patches, 2 words; 2 slots roam, 3 have places."""
     memory = Memory(slots=2, width=8, heads=2, places=3)

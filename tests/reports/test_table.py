@@ -15,3 +15,10 @@ def test_a_row_a_measure_and_a_column_a_split():
         ["loss", "", "0.5000"],
         ["rsim", "0.7500", ""],
     ]
+
+
+def test_of_many_splits_a_row_a_number():
+    console = Console(record=True, width=80)
+    table.show({f"split {i}/accuracy": i / 10 for i in range(7)}, console=console)
+    shown = console.export_text()
+    assert all(f"split {i}/accuracy │ 0.{i}000" in shown for i in range(7))

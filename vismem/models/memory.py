@@ -12,9 +12,9 @@ that `memory.enabled = false` is the same model without memory, not a broken one
 are a map of what was where (Chen & Gupta 2017, "Spatial memory for context reasoning in object
 detection"): what to put back, or what stood there before, is found by looking on the spot.
 
-A slot always has zero mean and unit variance. Without that, what steps write back adds up: memory
-trained on chains of two grew from 7 to 15 over the 24 steps of a drawing, where emptying it at
-every step drew better than keeping it (experiments/RESULTS.md).
+After every update a slot has zero mean and unit variance. Without that, what steps write back adds
+up: slots trained on chains of two grew from a root mean square of 7 to 15 over the 24 steps of a
+drawing, where emptying them at every step drew better than keeping them (experiments/RESULTS.md).
 """
 
 from typing import Any, Literal

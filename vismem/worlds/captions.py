@@ -185,7 +185,7 @@ def near_miss(
         for changes in (_changes(claim, preset, chance), _additions(claim, preset, chance))
         for changed in changes
         if not changed.holds(scene, -MARGIN)
-        and all(kind[:2] in pairs for kind in changed.things if None not in kind[:2])
+        and all((k.shape, k.color) in pairs for k in changed.things if k.shape and k.color)
     )
 
 
