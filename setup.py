@@ -45,5 +45,5 @@ setup(
             "pycocoevalcap>=1.2",
         ],
     },
-    entry_points={"console_scripts": ["vismem = vismem.cli:main"]},
+    entry_points={"console_scripts": ["vismem = vismem.__main__:main"]},
 )

@@ -31,7 +31,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.vision = {"name": "patches"}
     config.fusion = {"name": "attention"}
     # Patches are of 2 x 2 tokens, which are as many pixels as the quickstart's.
-    config.painter = {"width": 128, "layers": 4, "heads": 4, "patch": 2}
+    config.painter = {"width": 128, "layers": 4, "heads": 4, "patch": 2, "products": "bfloat16"}
     config.memory = {"enabled": True, "slots": 4, "update": "gated"}
 
     config.objective = {

@@ -1,6 +1,8 @@
 """The commands; and a user's mistakes: one line on stderr, exit code 2, no traceback."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from PIL import Image
 
 import vismem
-from vismem import cli
+from vismem import __main__, cli
 from vismem.errors import UserError
 
 EXPERIMENT = """
@@ -52,6 +54,23 @@ def fails(capsys):
         return captured.err
 
     return run
+
+
+@pytest.mark.parametrize("command", ["train", "--help"])
+def test_the_installed_command_starts_itself_again_for_huge_pages(command, monkeypatch):
+    started = []
+    monkeypatch.setattr(os, "execv", lambda *call: started.append(call))
+    monkeypatch.setattr(cli, "main", lambda: 0)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sys, "argv", ["vismem", command])
+    monkeypatch.setattr(sys, "orig_argv", ["python", "bin/vismem", command])
+    monkeypatch.setenv("GLIBC_TUNABLES", "")  # to be taken away again
+    monkeypatch.delenv("GLIBC_TUNABLES")
+    again = [(sys.executable, [sys.executable, "bin/vismem", command])]
+    assert __main__.main() == 0
+    assert started == (again if command == "train" else [])
+    assert __main__.main() == 0  # what was started does not start again
+    assert len(started) <= 1
 
 
 @pytest.mark.parametrize(

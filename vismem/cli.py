@@ -440,7 +440,3 @@ def search(options: argparse.Namespace) -> None:
     found = index.Index(options.folder)
     sheet = found.sheet(vismem.critic(found.run), options.query, options.count)
     save(sheet, options.out)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -44,7 +44,7 @@ def options(topology="v5e:4x4"):
     )
 
 
-def job(tmp_path, hosts=4, command=("python", "-m", "vismem.cli", "train", "x.py")):
+def job(tmp_path, hosts=4, command=("python", "-m", "vismem", "train", "x.py")):
     return Job("v-x-0123456789", command, tmp_path / "run", {"XLA_FLAGS": "--a --b"}, hosts)
 
 

@@ -46,7 +46,7 @@ def options(**kwargs):
 def job(tmp_path, name="v-x-0123456789"):
     folder = tmp_path / "runs" / name
     folder.mkdir(parents=True)
-    return Job(name, ("python", "-m", "vismem.cli", "train", "it's.py"), folder, {"A": "b c"}, 4)
+    return Job(name, ("python", "-m", "vismem", "train", "it's.py"), folder, {"A": "b c"}, 4)
 
 
 class Cloud(http.server.ThreadingHTTPServer):
@@ -214,7 +214,7 @@ def test_a_host_starts_what_saved_again(tmp_path, codes, ends):
     (log,) = folder.glob("log-*.txt")
     lines = log.read_text().splitlines()
     assert len(lines) == len(codes.split())
-    assert "--env=A=b c --env=JAX_NUM_PROCESSES=4 vismem:1 python -m vismem.cli train" in lines[0]
+    assert "--env=A=b c --env=JAX_NUM_PROCESSES=4 vismem:1 python -m vismem train" in lines[0]
     found = folder / "exit_code"
     assert (found.read_text().strip() if found.exists() else None) == ends
 

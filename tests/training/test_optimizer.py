@@ -71,7 +71,8 @@ def test_muon_is_optax_muon_where_their_momenta_agree():
     direction, _ = ours.update(grads, ours.init(grads), grads)  # the first: no momentum yet
     expected, _ = theirs.update(grads, theirs.init(grads), grads)
     for name in grads:
-        np.testing.assert_allclose(direction[name], -expected[name], rtol=1e-3, atol=1e-4)
+        error = jnp.linalg.norm(direction[name] + expected[name])
+        assert error < 0.04 * jnp.linalg.norm(expected[name])  # ours rounds to bfloat16
 
 
 def test_decay_falls_on_matrices_unless_a_rule_says_otherwise():

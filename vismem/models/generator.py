@@ -1,17 +1,19 @@
 """The generator: text encoder, stem, fusion, memory, strategy and painter, joined in one step."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from flax import struct
 
 from vismem import registry
 from vismem.errors import UserError
 from vismem.models import FUSION, TEXT, VISION
-from vismem.models.layers import Array, Dense, sincos_2d, time_features
+from vismem.models.layers import MIXED, Array, Dense, sincos_2d, time_features
 from vismem.models.memory import Memory, StrategyHead
 from vismem.models.painter import Painter
 from vismem.models.vision.stems import PatchStem, check_patch, from_patches
@@ -22,6 +24,10 @@ class PainterConfig:
     """The painter's transformer, and the width all of the generator shares.
 
     Attributes:
+      dtype: of activations and of the products of kernels.
+      products: "bfloat16" rounds what float32 kernels are multiplied with, and the kernels, to
+        bfloat16, with sums and all else in float32: what a TPU does by default, and on a CPU that
+        has the instructions several times faster.
       scan, remat: how its blocks are run (models/painter.py).
     """
 
@@ -30,6 +36,7 @@ class PainterConfig:
     heads: int = 4
     patch: int = 8
     dtype: Literal["float32", "bfloat16"] = "float32"
+    products: Literal["float32", "bfloat16"] = "float32"
     scan: bool | None = None
     remat: Literal["none", "dots", "full"] = "none"
 
@@ -109,6 +116,19 @@ class Carry:
     estimate: Array
 
 
+def in_precision(method: Callable) -> Callable:
+    """A method of the generator whose products are as `painter.products` has them."""
+
+    @wraps(method)
+    def run(self: "Generator", *args: Any, **kwargs: Any) -> Any:
+        if self.painter.products == "float32":  # as jax is set
+            return method(self, *args, **kwargs)
+        with jax.default_matmul_precision(MIXED):
+            return method(self, *args, **kwargs)
+
+    return run
+
+
 class Generator(nn.Module):
     """One drawing step, and what is computed once before the first.
 
@@ -160,6 +180,7 @@ class Generator(nn.Module):
             self.f = Memory(m.slots, p.width, p.heads, m.update, places, dtype=dtype)
             self.g = StrategyHead(p.width, self.strategy.enabled, dtype=dtype)
 
+    @in_precision
     def encode(
         self, tokens: Array, before: Array | None = None, features: Array | None = None
     ) -> Context:
@@ -190,6 +211,7 @@ class Generator(nn.Module):
             memory = jnp.zeros((batch, 0, self.painter.width))
         return Carry(memory, jnp.zeros((batch, self.size, self.size, self.channels)))
 
+    @in_precision
     def step(
         self, carry: Carry, canvas: Array, time: Array, context: Context
     ) -> tuple[Array, Array, Array]:
@@ -236,6 +258,7 @@ class Generator(nn.Module):
             picture = share * context.picture + (1 - share) * picture
         return memory, picture, attention
 
+    @in_precision
     def remember(self, carry: Carry, picture: Array, context: Context) -> Carry:
         """The carry that a turn leaves to the next: f once more, of the finished picture as both X
         and Y, from the memory that the turn began with.

@@ -24,6 +24,9 @@ POSITION_SCALE = 2.0
 STEM = nn.initializers.variance_scaling(0.09, "fan_in", "normal")
 
 
+MIXED = "BF16_BF16_F32"
+
+
 class Dense(nn.Module):
     """x [..., in] -> x @ kernel + bias [..., features].
 
@@ -44,11 +47,45 @@ class Dense(nn.Module):
     def __call__(self, x: Array) -> Array:
         kernel_init = nn.with_logical_partitioning(self.kernel_init, self.axes)
         kernel = self.param("kernel", kernel_init, (x.shape[-1], self.features))
-        y = x.reshape(-1, x.shape[-1]).astype(self.dtype) @ kernel.astype(self.dtype)
+        y = product(x.reshape(-1, x.shape[-1]).astype(self.dtype), kernel.astype(self.dtype))
         if self.use_bias:
             bias_init = nn.with_logical_partitioning(self.bias_init, self.axes[1:])
             y = y + self.param("bias", bias_init, (self.features,)).astype(self.dtype)
         return y.reshape(*x.shape[:-1], self.features)
+
+
+def product(x: Array, kernel: Array) -> Array:
+    """x [N, in] @ kernel [in, out].
+
+    In jax's precision "BF16_BF16_F32", operands rounded to bfloat16 and sums in float32, what XLA
+    does of itself on TPUs and GPUs has to be spelled out on a CPU, where it multiplies in float32
+    all the same.
+    """
+    asked = jax.config.jax_default_matmul_precision == MIXED
+    rounded = asked and x.dtype == jnp.float32 and jax.default_backend() == "cpu"
+    return _rounded_product(x, kernel) if rounded else x @ kernel
+
+
+@jax.custom_vjp
+def _rounded_product(x: Array, kernel: Array) -> Array:
+    return rounded_dot(x, kernel, (1, 0))
+
+
+def _backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    # The kernel's own gradient stays in float32: XLA:CPU has nothing faster for a product that sums
+    # over the first axis of both.
+    x, kernel = kept
+    return rounded_dot(gradient, kernel, (1, 1)), x.T @ gradient
+
+
+_rounded_product.defvjp(lambda x, kernel: (_rounded_product(x, kernel), (x, kernel)), _backward)
+
+
+def rounded_dot(a: Array, b: Array, axes: tuple[int, int]) -> Array:
+    """Matrices a and b, rounded to bfloat16, multiplied over an axis of each; sums in float32."""
+    a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
+    over = (((axes[0],), (axes[1],)), ((), ()))
+    return jax.lax.dot_general(a, b, over, preferred_element_type=jnp.float32)
 
 
 def normalize(x: Array, epsilon: float = 1e-6) -> Array:
@@ -147,8 +184,8 @@ class SelfAttention(nn.Module):
 
 def split_heads(x: Array, heads: int, parts: int) -> tuple[Array, ...]:
     """[B, L, parts * D] -> `parts` arrays of [B, L, heads, D / heads]."""
-    x = x.reshape(*x.shape[:-1], parts, heads, x.shape[-1] // (parts * heads))
-    return tuple(x[..., i, :, :] for i in range(parts))
+    shape = (*x.shape[:-1], heads, x.shape[-1] // (parts * heads))
+    return tuple(y.reshape(shape) for y in jnp.split(x, parts, axis=-1))
 
 
 class RelativeBias(nn.Module):

@@ -43,7 +43,7 @@ STOPPED = (42, 130, 143)  # exit codes of runs that a signal ended, which go on 
 # Settings in which the runs of a table may differ from the file: they change no number.
 HARMLESS = ("mesh", "checkpoint", "log_every", "experiment", "data.threads", "data.prefetch")
 # Code that makes no number.
-AFTERWARDS = ("vismem/reports", "vismem/planning", "vismem/cli.py")
+AFTERWARDS = ("vismem/reports", "vismem/planning", "vismem/cli.py", "vismem/__main__.py")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Run:
     @property
     def command(self) -> tuple[str, ...]:
         """`vismem train`, which starts the run and resumes it."""
-        train = ("python", "-m", "vismem.cli", "train", self.file)
+        train = ("python", "-m", "vismem", "train", self.file)
         return (*train, *self.settings, "--workdir", str(self.folder))
 
 

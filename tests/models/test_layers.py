@@ -1,0 +1,63 @@
+"""Products of kernels, rounded and not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vismem.models.generator import Generator, MemoryConfig, PainterConfig, StrategyConfig
+from vismem.models.layers import MIXED, product
+
+pytestmark = pytest.mark.skipif(
+    jax.default_backend() != "cpu", reason="elsewhere XLA rounds by itself"
+)
+
+
+def value_and_gradients(x, kernel, weight):
+    def loss(x, kernel):
+        return (weight * product(x, kernel)).sum()
+
+    return product(x, kernel), *jax.grad(loss, (0, 1))(x, kernel)
+
+
+def test_rounded_products_and_their_gradients_are_near_those_in_float32():
+    keys = jax.random.split(jax.random.key(0), 3)
+    arguments = [jax.random.normal(k, s) for k, s in zip(keys, ((6, 32), (32, 8), (6, 8)))]
+    exact = value_and_gradients(*arguments)
+    with jax.default_matmul_precision(MIXED):
+        rounded = value_and_gradients(*arguments)
+    for a, b in zip(exact, rounded):
+        assert b.dtype == jnp.float32
+        np.testing.assert_allclose(a, b, atol=0.02 * jnp.abs(a).max())
+    np.testing.assert_allclose(exact[2], rounded[2], atol=1e-5)  # the kernel's is not rounded
+    for a, b in zip(exact[:2], rounded[:2]):
+        assert (a != b).any()
+
+
+def test_sums_of_rounded_products_are_in_float32():
+    """bfloat16 cannot tell 4097 from 4096."""
+    with jax.default_matmul_precision(MIXED):
+        assert product(jnp.ones((1, 4097)), jnp.ones((4097, 1)))[0, 0] == 4097
+
+
+@pytest.mark.parametrize("products", ["float32", "bfloat16"])
+def test_the_generator_rounds_what_its_config_says(products):
+    generator = Generator(
+        text={"name": "transformer"},
+        vision={"name": "patches"},
+        fusion={"name": "attention"},
+        painter=PainterConfig(16, 1, 2, products=products),
+        memory=MemoryConfig(),
+        strategy=StrategyConfig(),
+        vocab_size=9,
+        size=16,
+    )
+
+    def once(module, tokens):
+        carry = module.begin(1)
+        return module.step(carry, carry.estimate, jnp.zeros(1), module.encode(tokens))[1]
+
+    tokens = jnp.ones((1, 3), jnp.int32)
+    init = lambda key: generator.init(key, tokens, method=once)  # noqa: E731
+    program = str(jax.make_jaxpr(init)(jax.random.key(0)))
+    assert ("bf16" in program) == (products == "bfloat16")

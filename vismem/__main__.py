@@ -1,0 +1,23 @@
+"""The command `vismem`, also as `python -m vismem`."""
+
+import os
+import sys
+
+COMPUTE = ("train", "evaluate", "draw", "sweep")
+
+
+def main() -> int:
+    """Runs the process's command line, in a process whose memory comes in huge pages where Linux
+    has them: a step on a CPU touches tens of thousands of fresh small ones, a tenth of its time
+    (experiments/RESULTS.md, "The step"). glibc takes this setting at a process's start only."""
+    computes = sys.argv[1:] and sys.argv[1] in COMPUTE
+    if computes and sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
+        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    from vismem import cli  # only in the process that stays
+
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
