@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from vismem import cli, pretrained
+from vismem import pretrained
 from vismem.errors import UserError
 from vismem.pretrained import verify
 
@@ -126,8 +126,3 @@ def test_configs_that_do_not_fit_are_one_line(folder, changes, line):
     with pytest.raises(UserError, match=line) as error:
         pretrained.load(folder("two", **changes))
     assert "\n" not in str(error.value)
-
-
-def test_verify_reads_the_folder(folder, capsys):
-    assert cli.main(["verify", str(folder("two"))]) == 0
-    assert "latents" in capsys.readouterr().out

@@ -70,7 +70,7 @@ def resolve(config: RunConfig, tokenizer: Tokenizer, folder: Path) -> RunConfig:
         config = dataclasses.replace(config, text={**config.text, **plain(sizes)})
     if isinstance(source := config.objective.get("autoencoder"), str):
         saved = folder / AUTOENCODER
-        hosts.on_first(_keep, saved, autoencoder, source)
+        hosts.on_first(_keep, saved, codec_options, source)
         choice = config.objective | {"autoencoder": plain(json.loads(saved.read_text()))}
         config = dataclasses.replace(config, objective=choice)
     return config
@@ -82,7 +82,7 @@ def _keep(file: Path, describe: Callable[..., Config], *source: str) -> None:
         write_whole(file, json.dumps(describe(*source), indent=2) + "\n")
 
 
-def autoencoder(source: str) -> dict[str, Any]:
+def codec_options(source: str) -> dict[str, Any]:
     """Options of `objectives.autoencode.make_codec`, from the folder of a run or of a pretrained
     autoencoder; no weights are read."""
     found = configs.read(source)

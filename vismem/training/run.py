@@ -154,12 +154,12 @@ def given(config: RunConfig, tokenizer: Tokenizer, layout: Layout, mesh: Mesh) -
         if not lent:
             raise UserError(f"start={config.start!r}: has no parameters that this run could use")
     if "autoencoder" in config.objective:
-        lent |= autoencoder(config.objective["autoencoder"], mesh)
+        lent |= lent_autoencoder(config.objective["autoencoder"], mesh)
     placed = {name: jax.device_put(x, shapes[name].sharding) for name, x in lent.items()}
     return encoders.parameters(config, tokenizer, layout, mesh) | placed
 
 
-def autoencoder(choice: Mapping[str, Any], mesh: Mesh) -> Flat:
+def lent_autoencoder(choice: Mapping[str, Any], mesh: Mesh) -> Flat:
     """The parameters, by name, of the autoencoder on whose grid a run draws: another run's, or if
     it has a name a pretrained one's."""
     if "name" in choice:
