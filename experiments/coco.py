@@ -9,7 +9,10 @@ machine with TensorFlow:
     tfds build coco_captions --data_dir=data --file_format=array_record
 
 and reads google/t5-v1_1-large from the Hugging Face Hub, whose encoder stays as it is. Pictures are
-drawn as pixels, in patches of 8.
+drawn as pixels, in patches of 8; with an autoencoder's folder, such as one of Stable Diffusion's,
+as its latents, a quarter as many patches:
+
+    vismem train experiments/coco.py --config.objective.autoencoder=FOLDER --config.painter.patch=2
 """
 
 from ml_collections import ConfigDict

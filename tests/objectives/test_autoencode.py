@@ -9,9 +9,13 @@ import pytest
 from vismem.data import DataConfig
 from vismem.errors import UserError
 from vismem.evaluation.reconstruction import Reconstruction
-from vismem.objectives.autoencode import PLAYER, Autoencode
+from vismem.objectives.autoencode import PLAYER, Autoencode, make_codec
+from vismem.objectives.base import scaled
 
 WORLD = DataConfig(source={"name": "world", "preset": "tiny"}, size=32)
+
+KL = {"name": "autoencoder_kl", "widths": (4, 4, 4), "blocks": 1, "channels": 2, "groups": 2}
+KL |= {"scaling_factor": 4.0, "shift_factor": 0.5}
 
 
 def make(**options) -> Autoencode:
@@ -53,8 +57,29 @@ def test_what_comes_back_whole_is_counted():
     assert white["test/psnr"] < 30
 
 
+def test_latents_are_shifted_and_scaled_on_the_way_and_back():
+    image = jax.random.randint(jax.random.key(0), (2, 32, 32, 3), 0, 256).astype(jnp.uint8)
+    codec = make_codec(32, KL)
+    assert (codec.size, codec.channels) == (8, 2)
+    params = nn.unbox(jax.jit(codec.init)(jax.random.key(1), {}))
+    latents = codec.encode(params, image)
+    assert latents.shape == (2, 8, 8, 2)
+    plain = make_codec(32, KL | {"scaling_factor": 1.0, "shift_factor": 0.0})
+    means = plain.encode(params, image)
+    np.testing.assert_allclose(latents, 4 * (means - 0.5), atol=1e-4)
+    back = codec.decode(params, latents)
+    assert back.shape == scaled(image).shape
+    np.testing.assert_allclose(back, plain.decode(params, means), atol=1e-4)
+
+
 def test_mistakes_are_named():
-    with pytest.raises(UserError, match=r"does not divide data\.size=32"):
+    with pytest.raises(
+        UserError, match=r"data\.size=32: a cell .* 5 x 5 pixels, does not divide it"
+    ):
         make(patch=5)
+    with pytest.raises(UserError, match=r"data\.size=30: a cell .* 4 x 4 pixels"):
+        make_codec(30, KL)
+    with pytest.raises(UserError, match=r"objective\.autoencoder\.width: .* 'widths'"):
+        make_codec(32, KL | {"width": 4})
     with pytest.raises(UserError, match="of the objective 'autoencode' only"):
         Reconstruction(objective=object(), data=WORLD)

@@ -57,6 +57,14 @@ def chain(flow: Flow, batch, key=0):
     return picture, times, flow.chain(picture, times, key)
 
 
+def test_estimates_keep_to_the_bounds_of_what_is_drawn():
+    latents = {"name": "autoencoder_kl", "widths": (4,), "blocks": 1, "channels": 3, "groups": 2}
+    estimate = jnp.array([-7.0, 0.5, 3.0])
+    np.testing.assert_array_equal(make_flow().clip(estimate), [-1, 0.5, 1])
+    unbounded = make_flow(autoencoder=latents | {"scaling_factor": 1.0})
+    np.testing.assert_array_equal(unbounded.clip(estimate), estimate)
+
+
 def test_canvases_of_a_chain_have_the_marginals_of_the_path():
     """X_t ~ N(t * picture, (1 - t)^2) at every step, not only at the cleanest."""
     flow = make_flow(unroll=3)

@@ -9,9 +9,12 @@ import pytest
 from ml_collections import ConfigDict
 
 from vismem import config as configs
+from vismem import pretrained
 from vismem.errors import UserError
 from vismem.objectives import OBJECTIVES
+from vismem.parallel.mesh import MeshConfig, make_mesh
 from vismem.planning import machine, plan, search
+from vismem.pretrained import autoencoder_kl, checkpoint
 
 OBJECTIVES["products"] = "test_plan:Products"
 BATCH, DEPTH = 64, 3
@@ -114,3 +117,27 @@ def test_a_pretrained_encoder_that_is_not_here():
     assert plan.vocabulary(coco) == 32_128
     found = {name: x.shape for name, x in plan.shapes(coco).items()}
     assert found == {"image": (1024, 256, 256, 3), "tokens": (1024, 64)}
+
+
+def test_a_pretrained_autoencoder_is_planned_with_by_its_shapes(tmp_path, monkeypatch):
+    settings = {"model_type": "AutoencoderKL", "architectures": ["AutoencoderKL"]}
+    settings |= {"_class_name": "AutoencoderKL", **autoencoder_kl.DEFAULTS}
+    settings |= {"block_out_channels": [4, 8], "norm_num_groups": 2}
+    shapes = nn.unbox(checkpoint.build(settings)[1])
+    params = jax.tree.map(lambda x: jnp.zeros(x.shape), shapes)
+    pretrained.export(tmp_path, settings, params)
+    monkeypatch.setattr(checkpoint, "load", None)  # weights are not read
+    small = {
+        "objective": {"name": "flow", "autoencoder": str(tmp_path)},
+        "painter": {"width": 8, "layers": 1, "heads": 2, "patch": 2},
+        "text": {"name": "transformer", "width": 8, "layers": 1, "heads": 2},
+        "vision": {"name": "patches"},
+        "fusion": {"name": "attention"},
+        "memory.slots": 2,
+    }
+    objective, batch = plan.parts(run_config(**small), make_mesh(MeshConfig(), jax.devices()[:1]))
+    planned = nn.unbox(jax.eval_shape(objective.init, jax.random.key(0), batch))
+    assert objective.codec.size == 4
+    assert jax.tree.map(lambda x: x.shape, planned["autoencoder"]) == jax.tree.map(
+        jnp.shape, params
+    )

@@ -30,6 +30,10 @@ VISION_ENCODERS = {
 TEXT_TO_TEXT = {
     "t5": "vismem.models.text.t5:T5",
 }
+# Pretrained, on whose grids is drawn; ours is an objective too (objectives/autoencode.py).
+AUTOENCODERS = {
+    "autoencoder_kl": "vismem.models.autoencoder_kl:AutoencoderKL",
+}
 FUSION = {
     "attention": "vismem.models.fusion:AttentionFusion",
     "concat": "vismem.models.fusion:ConcatFusion",

@@ -131,6 +131,11 @@ class Autoencoder(nn.Module):
         return FSQ(self.levels)
 
     @property
+    def channels(self) -> int:
+        """Of a code."""
+        return len(self.levels)
+
+    @property
     def cell(self) -> int:
         """Pixels, on either axis, that a code stands for."""
         return self.patch * 2 ** (len(self.widths) - 1)

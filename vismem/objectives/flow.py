@@ -42,8 +42,8 @@ class Flow:
     Args:
       text, vision, fusion, painter, memory, strategy: the generator's parts (models/generator.py).
       vocab_size: of the tokenizer. image_size: height and width in pixels.
-      autoencoder: options of `autoencode`, on whose codes is drawn; in a config the folder of the
-        run that has learned it, and none for pixels.
+      autoencoder: options of what is drawn on the grid of (`make_codec`); in a config the folder of
+        a run of `autoencode`, or of diffusers' AutoencoderKL, and none for pixels.
       prediction: what the painter's output is read as: the picture "x", the velocity "v" or the
         noise "eps".
       times: distribution of the chain's cleanest time: "uniform" or "logit_normal".
@@ -273,8 +273,8 @@ class Flow:
         return jnp.log(a) - jnp.log(b)
 
     def clip(self, estimate: jax.Array) -> jax.Array:
-        """Pixels and codes lie in [-1, 1]."""
-        return jnp.clip(estimate, -1, 1)
+        """Pixels and codes of ours lie in [-1, 1]; the latents of others have no bounds."""
+        return jnp.clip(estimate, -self.codec.bound, self.codec.bound)
 
     def picture(self, params: Params, canvas: jax.Array) -> jax.Array:
         """What a canvas or an estimate shows, [B, H, W, 3] in [-1, 1]."""

@@ -61,6 +61,11 @@ class Masked(Refiner):
             raise UserError(
                 f"objective.ratio={self.ratio}: must be two shares in order, from 0 to 1"
             )
+        if not isinstance(self.codec, Autoencode):
+            raise UserError(
+                f"objective.autoencoder={self.autoencoder.get('folder')!r}: has latents and no "
+                "tokens, which masked draws; name a run of the objective autoencode"
+            )
 
     @cached_property
     def codec(self) -> Autoencode:

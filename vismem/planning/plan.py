@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from vismem import registry
-from vismem.config import RunConfig
+from vismem.config import RunConfig, plain
 from vismem.data import TOKENIZERS
 from vismem.errors import UserError
 from vismem.objectives.base import Objective
@@ -23,7 +23,7 @@ from vismem.planning.chips import Chip
 from vismem.planning.collectives import Traffic, traffic
 from vismem.pretrained import encoders
 from vismem.training import run
-from vismem.training.encoders import pretrained_folder
+from vismem.training.encoders import codec_options, pretrained_folder
 from vismem.training.flops import matmul_flops, train_flops
 from vismem.training.state import Layout
 from vismem.training.step import compiled, make_train_step
@@ -167,6 +167,9 @@ def parts(config: RunConfig, mesh: Any) -> tuple[Objective, dict[str, jax.ShapeD
             if "scan" in registry.parameters(module):
                 encoder = encoder | {"scan": config.painter.scan}
             config = dataclasses.replace(config, **{part: choice | {"encoder": encoder}})
+    if isinstance(source := config.objective.get("autoencoder"), str):
+        objective = config.objective | {"autoencoder": plain(codec_options(source))}
+        config = dataclasses.replace(config, objective=objective)
     tokenizer = SimpleNamespace(vocab_size=vocabulary(config))
     return run.make_objective(config, tokenizer, mesh), shapes(config)
 

@@ -4,8 +4,9 @@
 A family is one file and one line here. Nothing but JSON and safetensors is read, and no code.
 """
 
-# config.json's model_type -> the family that reads it.
+# config.json's model_type, or diffusers' _class_name -> the family that reads it.
 FAMILIES = {
+    "AutoencoderKL": "vismem.pretrained.autoencoder_kl:FAMILY",
     "bert": "vismem.pretrained.bert:FAMILY",
     "clip": "vismem.pretrained.clip:FAMILY",
     "clip_text_model": "vismem.pretrained.clip:TEXT",

@@ -25,6 +25,7 @@ from vismem.pretrained import FAMILIES
 from vismem.pretrained.family import Config, Family, Tensor
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+DIFFUSERS = "diffusion_pytorch_model.safetensors"  # as diffusers calls its weights
 FLOATS = {"F16": np.float16, "BF16": jnp.bfloat16, "F32": np.float32, "F64": np.float64}
 
 
@@ -145,14 +146,17 @@ def read_config(folder: Path, architecture: str | None = None) -> Config:
     path = folder / CONFIG
     try:
         config = json.loads(path.read_text())
-        kind = config.get("model_type")
+        key = "_class_name" if "_class_name" in config else "model_type"  # diffusers', or not
+        kind = config.get(key)
     except FileNotFoundError:
         raise UserError(f"{path}: missing; a model's folder holds it beside its weights") from None
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: cannot be read as a JSON object ({error})") from None
     if kind not in FAMILIES:
         hint = registry.nearest(str(kind), FAMILIES)
-        raise UserError(f"{path}: model_type {kind!r} is not one that is read here; {hint}")
+        raise UserError(f"{path}: {key} {kind!r} is not one that is read here; {hint}")
+    if key == "_class_name":
+        config |= {"model_type": kind, "architectures": [kind]}
     if kind in CONFIG_MAPPING:  # some, such as VGG, are torchvision's
         try:
             config = json.loads(CONFIG_MAPPING[kind](**config).to_json_string(use_diff=False))
@@ -175,8 +179,8 @@ def family_of(config: Config, folder: Path | str = "config") -> Family:
 
 def _stored(folder: Path) -> Iterator[Stored]:
     """All tensors of a folder, from the headers of its files."""
-    single, index = folder / WEIGHTS, folder / INDEX
-    if single.exists():
+    index = folder / INDEX
+    if single := _single(folder):
         yield from _header(single)
     elif index.exists():
         try:
@@ -200,7 +204,12 @@ def _stored(folder: Path) -> Iterator[Stored]:
                 f"{pickles[0]}: is a pickle, which can run code and is not read; save the "
                 f"model as {WEIGHTS} (save_pretrained of transformers does)"
             )
-        raise UserError(f"{folder}: holds no weights; expected {WEIGHTS} or {INDEX}")
+        raise UserError(f"{folder}: holds no weights; expected {WEIGHTS}, {INDEX} or {DIFFUSERS}")
+
+
+def _single(folder: Path) -> Path | None:
+    """The one file with all weights, where there is one."""
+    return next((p for p in (folder / WEIGHTS, folder / DIFFUSERS) if p.exists()), None)
 
 
 def _header(path: Path) -> Iterator[Stored]:
@@ -234,7 +243,7 @@ def _matched(
     tensors = family.tensors(config)
     if set(tensors) != set(shapes):
         raise ValueError(f"the family's table and module differ in {set(tensors) ^ set(shapes)}")
-    where = folder / (WEIGHTS if (folder / WEIGHTS).exists() else INDEX)
+    where = _single(folder) or folder / INDEX
     matched = {}
     for name, tensor in tensors.items():
         expected = tensor.file_shape(shapes[name].shape)
@@ -244,7 +253,8 @@ def _matched(
                 f"{where}: tensor {tensor.name!r} is missing; {CONFIG} asks for it with shape "
                 f"{list(expected)}"
             )
-        if source.shape != expected or source.dtype not in FLOATS:
+        # A linear layer may be stored as a 1x1 convolution.
+        if source.shape not in (expected, (*expected, 1, 1)) or source.dtype not in FLOATS:
             raise UserError(
                 f"{source.file}: tensor {source.name!r} is {source.dtype} {list(source.shape)}; "
                 f"{CONFIG} asks for floats of shape {list(expected)}"
@@ -272,7 +282,8 @@ def _place(
     """
 
     def shard(index: tuple[slice, ...]) -> np.ndarray:
-        stored = np.memmap(source.file, FLOATS[source.dtype], "r", source.offset, source.shape)
+        expected = tensor.file_shape(shape)
+        stored = np.memmap(source.file, FLOATS[source.dtype], "r", source.offset, expected)
         return _aligned_copy(tensor.ours(stored)[index], dtype or np.float32)
 
     array = jax.make_array_from_callback(shape, sharding, shard)

@@ -10,6 +10,7 @@ from typing import Any
 from jax.sharding import Mesh
 
 from vismem.errors import UserError
+from vismem.models import AUTOENCODERS
 from vismem.models.text.pretrained import ENCODERS as TEXT
 from vismem.models.vision.pretrained import ENCODERS as VISION
 from vismem.pretrained import checkpoint
@@ -92,6 +93,16 @@ def options(config: Config, part: str) -> dict[str, Any]:
     if part == "vision":
         found |= {"mean": config["image_mean"], "std": config["image_std"]}
     return found
+
+
+def autoencoder(folder: str) -> dict[str, Any]:
+    """A folder's autoencoder as `{"name": ..., **options}` of AUTOENCODERS; its weights are not
+    read."""
+    made_by, fields = sizes(checkpoint.describe(folder))
+    for name, target in AUTOENCODERS.items():
+        if target == made_by:
+            return {"name": name, **fields}
+    raise UserError(f"objective.autoencoder={folder!r}: holds a model that is no autoencoder")
 
 
 def sizes(config: Config) -> tuple[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -69,26 +70,28 @@ def resolve(config: RunConfig, tokenizer: Tokenizer, folder: Path) -> RunConfig:
         config = dataclasses.replace(config, text={**config.text, **plain(sizes)})
     if isinstance(source := config.objective.get("autoencoder"), str):
         saved = folder / AUTOENCODER
-        hosts.on_first(_keep_autoencoder, saved, source)
+        hosts.on_first(_keep, saved, codec_options, source)
         choice = config.objective | {"autoencoder": plain(json.loads(saved.read_text()))}
         config = dataclasses.replace(config, objective=choice)
     return config
 
 
 def _keep(file: Path, describe: Callable[..., Config], *source: str) -> None:
-    """Writes a pretrained model's config into the run's folder, once."""
+    """Writes what is to be known of another model into the run's folder, once."""
     if not file.exists():
         write_whole(file, json.dumps(describe(*source), indent=2) + "\n")
 
 
-def _keep_autoencoder(file: Path, source: str) -> None:
-    """Writes the options of a run's autoencoder into the folder of one that draws with it, once."""
-    if file.exists():
-        return
-    choice = configs.read(source).objective.to_dict()
+def codec_options(source: str) -> dict[str, Any]:
+    """Options of `objectives.autoencode.make_codec`, from the folder of a run or of a pretrained
+    autoencoder; no weights are read."""
+    found = configs.read(source)
+    if "objective" not in found:  # no run's config, but a model's
+        return {"folder": source, **encoders.autoencoder(source)}
+    choice = found.objective.to_dict()
     if choice.pop("name") != "autoencode":
         raise UserError(f"objective.autoencoder={source!r}: not a run of the objective autoencode")
-    write_whole(file, json.dumps({"folder": source, **choice}, indent=2) + "\n")
+    return {"folder": source, **choice}
 
 
 def parameters(config: RunConfig, tokenizer: Tokenizer, layout: Layout, mesh: Mesh) -> Flat:

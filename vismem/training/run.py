@@ -30,7 +30,7 @@ from vismem.objectives.autoencode import PLAYER
 from vismem.objectives.base import Objective
 from vismem.parallel import hosts
 from vismem.parallel.mesh import make_mesh
-from vismem.pretrained.checkpoint import find
+from vismem.pretrained import checkpoint
 from vismem.training import encoders
 from vismem.training.checkpoint import Checkpoints
 from vismem.training.logging import write_whole
@@ -61,7 +61,7 @@ def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer
             return
         choice = config.data.tokenizer
         if pretrained := encoders.pretrained_folder(config, "text") or encoders.t5_folder(config):
-            brought = {"name": "pretrained", "folder": str(find(pretrained))}
+            brought = {"name": "pretrained", "folder": str(checkpoint.find(pretrained))}
             choice = brought | {k: v for k, v in choice.items() if k == "length"}
         tokenizers.make(choice, source).save(partial)
         partial.rename(saved)
@@ -154,10 +154,18 @@ def given(config: RunConfig, tokenizer: Tokenizer, layout: Layout, mesh: Mesh) -
         if not lent:
             raise UserError(f"start={config.start!r}: has no parameters that this run could use")
     if "autoencoder" in config.objective:
-        known = learned(Path(config.objective["autoencoder"]["folder"]))
-        lent |= {n: x for n, x in known.items() if n.startswith(f"{PLAYER}/")}
+        lent |= lent_autoencoder(config.objective["autoencoder"], mesh)
     placed = {name: jax.device_put(x, shapes[name].sharding) for name, x in lent.items()}
     return encoders.parameters(config, tokenizer, layout, mesh) | placed
+
+
+def lent_autoencoder(choice: Mapping[str, Any], mesh: Mesh) -> Flat:
+    """The parameters, by name, of the autoencoder on whose grid a run draws: another run's, or if
+    it has a name a pretrained one's."""
+    if "name" in choice:
+        return names({PLAYER: checkpoint.load(choice["folder"], mesh=mesh).params})
+    known = learned(Path(choice["folder"]))
+    return {name: x for name, x in known.items() if name.startswith(f"{PLAYER}/")}
 
 
 def learned(folder: Path) -> Flat:

@@ -47,14 +47,15 @@ class Conv(nn.Module):
 class ChannelNorm(nn.Module):
     """The norm after a convolution, with scale and bias a channel, in float32.
 
-    "group" is group normalisation (Wu & He 2018) over groups of 16 channels, or of as many as
-    divide them; it needs no statistics of the batch, so that the train step stays a function of
-    parameters and batch. "batch" is batch normalisation as it runs after training, with the mean
-    and variance that came with imported weights: they are not trained.
+    "group" is group normalisation (Wu & He 2018) over so many groups, by default over groups of 16
+    channels, or of as many as divide them; it needs no statistics of the batch, so that the train
+    step stays a function of parameters and batch. "batch" is batch normalisation as it runs after
+    training, with the mean and variance that came with imported weights: they are not trained.
     """
 
     norm: Norm = "group"
     epsilon: float = 1e-5
+    groups: int | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -69,13 +70,14 @@ class ChannelNorm(nn.Module):
             )
             y = (y - mean) * lax.rsqrt(variance + self.epsilon)
         else:
-            y = group_normalize(y, self.epsilon)
+            y = group_normalize(y, self.epsilon, self.groups)
         return (y * channel("scale", 1.0) + channel("bias", 0.0)).astype(x.dtype)
 
 
-def group_normalize(x: Array, epsilon: float = 1e-5) -> Array:
+def group_normalize(x: Array, epsilon: float = 1e-5, groups: int | None = None) -> Array:
     """Zero mean and unit variance over the pixels of each group of channels: [B, H, W, C]."""
-    groups = next(g for g in range(max(1, x.shape[-1] // 16), 0, -1) if x.shape[-1] % g == 0)
+    if groups is None:
+        groups = next(g for g in range(max(1, x.shape[-1] // 16), 0, -1) if x.shape[-1] % g == 0)
     y = x.reshape(len(x), -1, groups, x.shape[-1] // groups)
     y = y - y.mean((1, 3), keepdims=True)
     y = y * lax.rsqrt(jnp.square(y).mean((1, 3), keepdims=True) + epsilon)
