@@ -77,12 +77,12 @@ def ours(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("objective", "lender"), [("masked", "ours"), ("flow", "ours"), ("flow", "kl")]
+    ("objective", "lends"), [("masked", "ours"), ("flow", "ours"), ("flow", "kl")]
 )
 def test_a_run_draws_with_an_autoencoder_of_its_own_that_stays_as_it_was(
-    objective, lender, request, tmp_path
+    objective, lends, request, tmp_path
 ):
-    lender, parameters = request.getfixturevalue(lender)
+    lender, parameters = request.getfixturevalue(lends)
     shutil.copytree(lender, tmp_path / "lent")
     drawer = settings(
         {"name": objective, "autoencoder": str(tmp_path / "lent")},
@@ -106,8 +106,9 @@ def test_a_run_draws_with_an_autoencoder_of_its_own_that_stays_as_it_was(
     drawing = vismem.load(folder).draw(["a red circle"], trace=True)
     assert drawing.images.shape == (1, 32, 32, 3)
     assert drawing.estimates.shape == (3, 1, 32, 32, 3)
-    # The last step leaves nothing undecided; another program may round a pixel otherwise.
-    np.testing.assert_allclose(drawing.estimates[-1].astype(int), drawing.images, atol=1)
+    # The last step leaves nothing undecided; latents without codes are rounded in the last bit.
+    level = int(lends == "kl")
+    np.testing.assert_allclose(drawing.estimates[-1].astype(int), drawing.images, atol=level)
 
 
 @pytest.mark.parametrize(
