@@ -49,7 +49,7 @@ def tasks(data: DataConfig, name: str, rows: range) -> list[tuple[str, Claim, np
         talks = [dialogue.example(split, i, lang, dialogue.form.turns[1]) for i in rows]
         return [(talk.texts[0], talk.claims[0], talk.image(0, data.size)) for talk in talks]
     if source["name"] != "world":
-        raise UserError(f"feedback: the oracle reads worlds only; data.source is {source['name']}")
+        raise UserError(f"data.source.name={source['name']!r}: the oracle reads worlds only")
     world = worlds.world(preset or "default")
     examples = [world.example(split, i, lang, style, things[i % len(things)]) for i in rows]
     return [(example.text, example.claim, example.image(data.size)) for example in examples]

@@ -35,6 +35,18 @@ def test_what_is_saved_comes_back(tmp_path):
     np.testing.assert_array_equal(found["params"]["w"], 7.0)
 
 
+def test_an_earlier_one_comes_back_by_its_step(tmp_path):
+    with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
+        save(checkpoints, 3)
+        save(checkpoints, 7)
+        checkpoints.wait()
+        found, data, _ = checkpoints.restore(SHAPES, step=3)
+        with pytest.raises(UserError, match=r"no checkpoint of step 5; it holds 3, 7"):
+            checkpoints.restore(SHAPES, step=5)
+    assert data == {"next": 3}
+    np.testing.assert_array_equal(found["params"]["w"], 3.0)
+
+
 @pytest.mark.parametrize(("mode", "kept"), [("min", [3, 4, 5]), ("max", [2, 4, 5])])
 def test_the_latest_and_the_best_are_kept(tmp_path, mode, kept):
     values = {1: 0.9, 2: 1.0, 3: 0.1, 4: 0.5}

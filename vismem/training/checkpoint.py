@@ -159,7 +159,9 @@ class Checkpoints:
                 log.warning("%s", damaged(self.path(step), error))
         raise UserError(f"{self.folder}: holds no checkpoint that can be read; train the run first")
 
-    def restore(self, shapes: State) -> tuple[State, dict[str, Any], dict[str, Any]] | None:
+    def restore(
+        self, shapes: State, step: int | None = None
+    ) -> tuple[State, dict[str, Any], dict[str, Any]] | None:
         """The newest checkpoint that is whole, or None if none was ever saved.
 
         One that cannot be read is passed over with a warning and set aside, so that its step can be
@@ -167,12 +169,18 @@ class Checkpoints:
 
         Args:
           shapes: the state's arrays with the shardings they shall have, of any mesh.
+          step: of the checkpoint to read instead of the newest.
 
         Returns:
           state, data, about as they were saved.
         """
-        bad = []
-        for step in reversed(self.steps()):
+        bad, steps = [], self.steps()
+        if step is not None:
+            if step not in steps:
+                kept = ", ".join(map(str, steps)) or "none"
+                raise UserError(f"{self.folder}: no checkpoint of step {step}; it holds {kept}")
+            steps = [step]
+        for step in reversed(steps):
             try:
                 found = self._manager.restore(
                     step,

@@ -127,8 +127,11 @@ def make_evaluators(
     return evaluators
 
 
-def restore(config: RunConfig, folder: Path) -> tuple[Objective, Tokenizer, Mesh, State]:
-    """A run as its newest checkpoint has it; the source of its data is not needed."""
+def restore(
+    config: RunConfig, folder: Path, step: int | None = None
+) -> tuple[Objective, Tokenizer, Mesh, State]:
+    """A run as its newest checkpoint, or that of `step`, has it; the source of its data is not
+    needed."""
     with Checkpoints(folder, config.checkpoint, read_only=True) as checkpoints:
         about = checkpoints.about()
         tokenizer = tokenizers.load(folder / TOKENIZER)
@@ -140,7 +143,7 @@ def restore(config: RunConfig, folder: Path) -> tuple[Objective, Tokenizer, Mesh
             for name, (shape, dtype) in about["batch"].items()
         }
         layout = Layout(objective, config.optimizer, batch, mesh, steps=about["steps"])
-        state, _, _ = checkpoints.restore(layout.shapes)
+        state, _, _ = checkpoints.restore(layout.shapes, step)
     return objective, tokenizer, mesh, state
 
 
@@ -190,10 +193,11 @@ def evaluate(config: RunConfig, folder: Path) -> dict[str, float]:
     return hosts.on_first(numbers)
 
 
-def load(folder: str | Path) -> Artist:
-    """The artist of a run: draws with the running average of its newest checkpoint."""
+def load(folder: str | Path, step: int | None = None) -> Artist:
+    """The artist of a run: draws with the running average of its newest checkpoint, or of the one
+    that it keeps of `step`."""
     config = configs.run_config(configs.read(folder))
-    objective, tokenizer, _, state = restore(config, Path(folder))
+    objective, tokenizer, _, state = restore(config, Path(folder), step)
     if not hasattr(objective, "advance"):
         raise UserError(f"{folder}: its objective {config.objective['name']!r} does not draw")
     return Artist(objective, tokenizer, config.drawing, state["ema"])
