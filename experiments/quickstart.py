@@ -21,7 +21,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.batch_size = 32
     # As many seconds either way: without memory nothing is carried along a chain of canvases, and a
     # step of one canvas took 94 ms where a chain of two with memory took 163 (two quiet cores).
-    config.steps = 3_600 if memory else 6_200
+    config.steps = 3_750 if memory else 6_200
 
     config.data = {
         "source": {"name": "world", "preset": "tiny", "lang": "en", "style": "fixed"},
@@ -43,16 +43,16 @@ def get_config(argument: str = "") -> ConfigDict:
         "carry": 0.9,
         "remat": False,  # two steps fit into memory
     }
-    config.optimizer = {"name": "muon", "lr": 3e-3, "warmup": 100, "weight_decay": 0.01}
+    config.optimizer = {"name": "muon", "lr": 3e-3, "warmup": 100, "weight_decay": 0.1}
     config.ema = 0.998
     config.drawing = {"steps": 24, "solver": "renoise", "guidance_scale": 1.75}
 
     config.log_every = 50
-    config.checkpoint = {"every": 1_200, "keep": 2, "best": "val/loss"}
+    config.checkpoint = {"every": 1_250, "keep": 2, "best": "val/loss"}
     config.evaluators = {
-        "loss": {"name": "loss", "every": 1_200, "count": 512},
-        "progress": {"name": "claims", "every": 1_200, "sets": ("val",), "count": 128},
-        "grid": {"name": "grid", "every": 1_200},
+        "loss": {"name": "loss", "every": 1_250, "count": 512},
+        "progress": {"name": "claims", "every": 1_250, "sets": ("val",), "count": 128},
+        "grid": {"name": "grid", "every": 1_250},
         "claims": {"name": "claims", "every": 0, "count": 512},
     }
     return config
