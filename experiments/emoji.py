@@ -25,7 +25,7 @@ def get_config(argument: str = "") -> ConfigDict:
         "source": {"name": "folder", "root": root, "keywords": 3, "background": (255, 255, 255)},
         "size": 32,
         "tokenizer": {"name": "bpe", "vocab_size": 2048, "length": 24},
-        "augment": {"affine": {"shift": 0.05, "zoom": 0.1}},
+        "augment": {"affine": {"shift": 0.05, "zoom": (0.9, 1.1)}},
         "cache": 4_000,
     }
     config.text = {"name": "transformer", "width": 128, "layers": 2, "heads": 4}

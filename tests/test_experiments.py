@@ -1,4 +1,4 @@
-"""Sweeps of the experiments: every row is a config whose model can be built."""
+"""Experiments: what their pictures go through, and the model of every row, can be built."""
 
 import runpy
 from pathlib import Path
@@ -10,6 +10,7 @@ import pytest
 
 from vismem import config
 from vismem.data import DataConfig
+from vismem.data.pipeline import augmentations
 from vismem.reports import sweeps
 from vismem.training import run
 
@@ -25,6 +26,12 @@ def batch(data: DataConfig) -> dict[str, jax.ShapeDtypeStruct]:
         "tokens": jax.ShapeDtypeStruct((2, *turns, 24), jnp.int32),
         "mask": jax.ShapeDtypeStruct((2, *turns), bool),
     }
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_augmentations_can_be_built(file):
+    data = config.run_config(config.load(str(file))).data
+    assert len(augmentations(data.augment, data.size)) == len(data.augment)
 
 
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda file: Path(file).stem)

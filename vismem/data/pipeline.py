@@ -124,7 +124,8 @@ class _Reader:
         augment = config.augment if train else {}
         self._source, self._tokenizer, self._seed = source, tokenizer, seed
         self._on_error, self._size = config.on_error, config.size
-        self._cropped, self._augmentations = "crop" in augment, _augmentations(augment, config.size)
+        self._augmentations = augmentations(augment, config.size)
+        self._cropped = "crop" in augment
         self._read = functools.lru_cache(config.cache)(self._read_anew)
 
     def __call__(self, place: int, indices: Sequence[int]) -> Batch:
@@ -190,7 +191,7 @@ class _Reader:
         raise UserError(f"data.source: none of its {count} records can be read")
 
 
-def _augmentations(augment: Mapping[str, Mapping], size: int) -> list[Callable]:
+def augmentations(augment: Mapping[str, Mapping], size: int) -> list[Callable]:
     """The augmentations of a config in their order: (example, rng) -> example."""
     for name in augment:
         if name not in AUGMENTATIONS:
