@@ -9,7 +9,8 @@ import pytest
 from gaussian import Gaussian
 
 from vismem.drawing import SOLVERS
-from vismem.drawing.artist import Artist, DrawConfig
+from vismem.drawing import artist as artist_module
+from vismem.drawing.artist import Artist, DrawConfig, pictures
 from vismem.drawing.scan import Branches, Guidance, draw
 from vismem.drawing.solvers import Euler, Heun, Multistep, Renoise, rest
 from vismem.errors import UserError
@@ -150,6 +151,23 @@ def test_the_artist_draws_any_number_of_texts_the_same_each_time(artist):
     assert first.dtype == np.uint8
     np.testing.assert_array_equal(first, again)
     assert (artist.draw(texts, seed=2).images != first).any()
+
+
+def test_pictures_are_decoded_in_parts(monkeypatch):
+    class Wide:
+        def picture(self, params, canvas):
+            return (params * canvas[..., None] * jnp.arange(100)).mean(-1)
+
+    def found(canvases):
+        return pictures(Wide(), jnp.array(0.5), canvases)
+
+    canvases = jax.random.normal(jax.random.key(0), (8, 2, 2, 3))
+    whole = found(canvases)
+    monkeypatch.setattr(artist_module, "PIXELS", 3 * 2 * 2)
+    np.testing.assert_allclose(found(canvases), whole, rtol=1e-5)
+    program = str(jax.make_jaxpr(found)(canvases))
+    assert "f32[3,1,2,2,3,100]" in program
+    assert "f32[8,1,2,2,3,100]" not in program
 
 
 def test_the_trace_ends_near_the_picture(artist):

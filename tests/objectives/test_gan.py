@@ -1,5 +1,6 @@
 """GAN and regression: what the players are paid for, and steps that go on from one another."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import flax.linen as nn
@@ -115,6 +116,49 @@ def test_players_losses_by_hand():
     adversary = found["hinge", CRITIC][1]["adversary"]
     assert adversary == pytest.approx(max(1 - real, 0) + 1, rel=1e-3)
     assert found["hinge", PLAYER][1]["adversary"] == pytest.approx(0, abs=1e-6)
+
+
+KL = {"name": "autoencoder_kl", "widths": (4, 4), "blocks": 1, "channels": 2, "groups": 2}
+KL |= {"scaling_factor": 2.0, "attention": False}
+OURS = {"folder": "", "levels": (3, 2), "patch": 2, "widths": (8,), "blocks": 0}
+
+
+@pytest.mark.parametrize("autoencoder", [KL, OURS], ids=["kl", "ours"])
+def test_on_the_grid_of_an_autoencoder_codes_are_compared_and_pictures_are_drawn(autoencoder):
+    regress = make(Regress, steps=2, autoencoder=autoencoder)
+    gan = make(GAN, steps=2, autoencoder=autoencoder, widths=(4, 4), word_contrast=0.0)
+    batch, key = make_batch(), jax.random.key(0)
+    shapes, rng = nn.unbox(jax.eval_shape(regress.codec.init, key, batch)), np.random.default_rng(0)
+    codec = jax.tree.map(lambda x: rng.normal(0, 0.3, x.shape).astype(np.float32), shapes)
+    codes = jax.jit(regress.codec.encode)(codec, batch["image"])
+    assert codes.shape == (3, 4, 4, 2)
+    # Codes beside the true ones cost their distance, wherever a decoder would take them.
+    regress.unroll = lambda *_: jnp.stack([codes, codes + 0.5])
+    np.testing.assert_allclose(regress.loss(PLAYER, codec, batch, key)[0], 0.25, rtol=1e-5)
+    # The critic sees codes of both: those of the pictures themselves look just as real.
+    gan.critic, gan.drawings = Linear(), lambda *_: codes
+    _, metrics = gan.loss(CRITIC, {CRITIC: {}, **codec}, batch, key)
+    np.testing.assert_allclose(metrics["adversary"], np.log(2), rtol=1e-5)
+    assert metrics["penalty"] == pytest.approx(2 * 4 * 4 * 2)
+    ways = (regress.codec.decode, regress.picture, gan.picture)
+    decoded, *shown = jax.jit(lambda codec: [way(codec, codes) for way in ways])(codec)
+    for picture in shown:
+        np.testing.assert_array_equal(picture, jnp.clip(decoded, -1, 1))
+    del regress.unroll, gan.critic, gan.drawings
+
+    def drawing(objective, params):
+        left, _ = draw(objective, params, batch["tokens"], key, Euler(2), Guidance(scale=1.0))
+        return left.estimate, objective.picture(params, left.estimate)
+
+    for objective, players in ((regress, {PLAYER}), (gan, {PLAYER, CRITIC})):
+        params = nn.unbox(jax.eval_shape(objective.init, key, batch))
+        assert set(params) == players | {"autoencoder"}
+        assert set(objective.players) == players
+        left, drawn = jax.eval_shape(partial(drawing, objective), params)
+        assert (left.shape, drawn.shape) == (codes.shape, batch["image"].shape)
+        for player in players:
+            loss, _ = jax.eval_shape(partial(objective.loss, player), params, batch, key)
+            assert loss.shape == ()
 
 
 def test_contrast_is_cross_entropy_and_no_text_is_wrong_for_a_picture_of_the_same():

@@ -21,6 +21,9 @@ from vismem.objectives.base import Params
 from vismem.random import named_key
 
 BATCH = 128  # Pictures drawn at once: texts come in any number, compiled programs in one size.
+# Pixels decoded at once: 16 pictures of 256 px, of which a map of 128 channels, as wide as the last
+# of Stable Diffusion's decoder, takes 512 MiB.
+PIXELS = 2**20
 
 
 @dataclass(frozen=True)
@@ -213,11 +216,21 @@ class Artist:
                     *(self.objective, params, tokens, key, schedule, guidance, trace, carry, kept),
                     *(diversity, again, pull and partial(pull, self.objective, params)),
                 )
-                return self.objective.picture(params, left.estimate), left, seen
+                return pictures(self.objective, params, left.estimate), left, seen
 
             count = len(schedule.times) - 1
             self._compiled[way] = jax.jit(program), count, Branches(guidance).count
         return self._compiled[way]
+
+
+def pictures(objective: Any, params: Params, canvases: jax.Array) -> jax.Array:
+    """What canvases [N, h, w, C] show, [N, H, W, 3] in [-1, 1], decoded in parts of `PIXELS`."""
+
+    def one(canvas: jax.Array) -> jax.Array:
+        return objective.picture(params, canvas[None])[0]
+
+    height, width, _ = jax.eval_shape(one, canvases[0]).shape
+    return jax.lax.map(one, canvases, batch_size=max(1, PIXELS // (height * width)))
 
 
 def make_diversity(choice: Mapping[str, Any]) -> Diversity:

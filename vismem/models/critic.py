@@ -75,7 +75,7 @@ class Critic(nn.Module):
         return Reading(self.words(features), mask, self.sentence(pool(features, mask)))
 
     def __call__(self, picture: Array, sentence: Array) -> Verdict:
-        """Pictures [B, H, W, C] in [-1, 1], each beside its text's `sentence` [B, E]."""
+        """Pictures or codes [B, H, W, C], each beside its text's `sentence` [B, E]."""
         x, seen = picture, []
         for convolve in self.maps:
             x = nn.leaky_relu(convolve(x), 0.2)

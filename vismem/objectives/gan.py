@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from vismem.errors import UserError
 from vismem.models.critic import Critic, Reading, Verdict
-from vismem.objectives.base import Batch, Metrics, Params, scaled
+from vismem.objectives.base import Batch, Metrics, Params
 from vismem.objectives.refine import PLAYER, Refiner
 from vismem.random import named_key
 
@@ -33,7 +33,8 @@ class GAN(Refiner):
     """The objective `gan`. A drawing begins as noise, which is all that its choices come from.
 
     Every example is judged after a number of steps by chance, 1 to `steps`, so that each number of
-    them draws.
+    them draws. On the grid of an autoencoder the critic sees codes, never a decoded picture: it is
+    cheaper, and no gradient passes through the decoder.
 
     Attributes:
       adversary: the loss of both players.
@@ -41,8 +42,8 @@ class GAN(Refiner):
       critic_steps: updates of the critic for each of the generator.
       sentence_contrast, word_contrast: weights of the contrastive terms.
       diversity: weight of the distance of two drawings of one text; 0 spares the second drawing.
-      enough: the distance beyond which more is not paid for, a mean over pixels in [-1, 1]. What
-        vague texts leave open is wanted, but full ones are pushed as well.
+      enough: the distance beyond which more is not paid for, a mean over pixels in [-1, 1] or over
+        codes. What vague texts leave open is wanted, but full ones are pushed as well.
       widths: of the critic's maps (models/critic.py).
     """
 
@@ -59,10 +60,10 @@ class GAN(Refiner):
         super().__post_init__()
         if self.critic_steps < 1:
             raise UserError(f"objective.critic_steps={self.critic_steps}: must be at least 1")
-        if len(self.widths) < 2 or self.image_size % 2 ** len(self.widths):
+        if len(self.widths) < 2 or self.codec.size % 2 ** len(self.widths):
             raise UserError(
                 f"objective.widths={self.widths}: needs two maps or more, each of half the size of "
-                f"the one before, the first of data.size={self.image_size}"
+                f"the one before, the first of the canvas, {self.codec.size} x {self.codec.size}"
             )
         self.players = (CRITIC,) * self.critic_steps + (PLAYER,)
 
@@ -72,14 +73,20 @@ class GAN(Refiner):
         return Critic(self.text, self.vocab_size, tuple(self.widths), dtype=dtype)
 
     def init(self, key: jax.Array, batch: Batch) -> Params:
-        """Parameters {"critic": tree, "generator": tree}, boxed with logical axes."""
+        """Parameters {"critic": tree, "generator": tree}, and of an autoencoder, boxed with logical
+        axes."""
 
         def once(critic: Critic, tokens: jax.Array) -> Verdict:
-            canvas = jnp.zeros((1, self.image_size, self.image_size, 3))
+            canvas = jnp.zeros((1, *self.shape))
             return critic(canvas, critic.read(tokens).sentence)
 
         found = self.critic.init(named_key(key, CRITIC), batch["tokens"][:1], method=once)
         return {CRITIC: found["params"], **super().init(key, batch)}
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of a canvas, (H, W, C)."""
+        return self.codec.size, self.codec.size, self.codec.channels
 
     def estimate(self, output: jax.Array, canvas: jax.Array) -> jax.Array:
         return output
@@ -94,8 +101,7 @@ class GAN(Refiner):
         """Drawings of a batch's texts in 1 to `steps` steps, [B, H, W, C]; another name of the
         noise gives others in as many steps."""
         size = len(batch["tokens"])
-        shape = (size, self.image_size, self.image_size, 3)
-        canvas = self.start(named_key(key, noise), shape)
+        canvas = self.start(named_key(key, noise), (size, *self.shape))
         counts = jax.random.randint(named_key(key, "steps"), (size,), 1, self.steps + 1)
         times = jnp.minimum(jnp.arange(self.steps)[:, None] / counts, 1)
         return self.unroll(params, canvas, batch, times)[counts - 1, jnp.arange(size)]
@@ -107,7 +113,7 @@ class GAN(Refiner):
 
         Args:
           player: "critic" or "generator".
-          params: {"critic": tree, "generator": tree}.
+          params: {"critic": tree, "generator": tree}, and of an autoencoder.
           batch: `image` uint8 [B, H, W, C], `tokens` int32 [B, L].
           key: of the noise.
 
@@ -116,7 +122,7 @@ class GAN(Refiner):
           its gradient at pictures and drawings; `contrast`, the contrastive terms; of a generator
           paid for it `distance`, of two drawings of one text.
         """
-        real, tokens = scaled(batch["image"]), batch["tokens"]
+        real, tokens = self.codec.encode(params, batch["image"]), batch["tokens"]
         drawn = self.drawings(params, batch, key)
 
         def critic(*arguments: jax.Array, method: str = "__call__") -> Reading | Verdict:

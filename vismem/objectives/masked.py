@@ -6,7 +6,7 @@ the share of cells that are known. The estimate Y_{t+1} holds logits of every ce
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ import optax
 
 from vismem.errors import UserError
 from vismem.models.generator import Carry, Context, Generator
-from vismem.objectives.autoencode import Autoencode, make_codec
+from vismem.objectives.autoencode import Autoencode
 from vismem.objectives.base import Batch, Metrics, Params
 from vismem.objectives.refine import PLAYER, Refiner
 from vismem.random import named_key
@@ -43,7 +43,7 @@ class Masked(Refiner):
         with the last step.
     """
 
-    autoencoder: Mapping[str, Any]
+    autoencoder: Mapping[str, Any] = field()  # required
     order: Literal["random", "raster"] = "random"
     steps: int = 2
     ratio: tuple[float, float] = (0.5, 1.0)
@@ -68,20 +68,9 @@ class Masked(Refiner):
             )
 
     @cached_property
-    def codec(self) -> Autoencode:
-        """Pictures to codes and back; it is not trained here."""
-        return make_codec(self.image_size, self.autoencoder)
-
-    @cached_property
     def generator(self) -> Generator:
         vocab_size = self.codec.autoencoder.fsq.vocab_size
-        return super().generator.clone(size=self.codec.size, channels=vocab_size)
-
-    # --- parameters and modules ---------------------------------------------------------------
-
-    def init(self, key: jax.Array, batch: Batch) -> Params:
-        """Parameters {"generator": tree, "autoencoder": tree}, boxed with logical axes."""
-        return super().init(key, batch) | self.codec.init(named_key(key, "codec"), batch)
+        return super().generator.clone(channels=vocab_size)
 
     def step(
         self, params: Params, carry: Carry, canvas: jax.Array, time: jax.Array, context: Context

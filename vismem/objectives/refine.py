@@ -17,7 +17,9 @@ from vismem.models.generator import (
     PainterConfig,
     StrategyConfig,
 )
+from vismem.objectives.autoencode import Codec, Pixels, make_codec
 from vismem.objectives.base import Batch, Params
+from vismem.random import named_key
 
 PLAYER = "generator"
 
@@ -30,10 +32,12 @@ class Refiner:
 
     Nothing is known of how a half-drawn picture looks, so training unrolls all steps from the
     first, and gradients pass through all of them. Time goes from 0 toward 1 in steps of 1 / T.
+    On the grid of an autoencoder "picture" is its code, [B, h, w, C], until all is drawn.
 
     Attributes:
       text, vision, fusion, painter, memory, strategy: the generator's parts (models/generator.py).
       vocab_size: of the tokenizer. image_size: height and width in pixels.
+      autoencoder: as of `flow`; None for pixels.
       steps: T, in training.
       remat: whether a step's activations are computed again in the backward pass.
     """
@@ -46,6 +50,7 @@ class Refiner:
     strategy: StrategyConfig
     vocab_size: int
     image_size: int
+    autoencoder: Mapping[str, Any] | None = None
     steps: int = 4
     remat: bool = False
 
@@ -54,6 +59,11 @@ class Refiner:
     def __post_init__(self):
         if self.steps < 1:
             raise UserError(f"objective.steps={self.steps}: must be at least 1")
+
+    @cached_property
+    def codec(self) -> Codec | Pixels:
+        """Pictures to what is drawn and back; it is not trained here."""
+        return make_codec(self.image_size, self.autoencoder)
 
     @cached_property
     def generator(self) -> Generator:
@@ -65,13 +75,15 @@ class Refiner:
             memory=self.memory,
             strategy=self.strategy,
             vocab_size=self.vocab_size,
-            size=self.image_size,
+            size=self.codec.size,
+            channels=self.codec.channels,
         )
 
     # --- parameters and modules ---------------------------------------------------------------
 
     def init(self, key: jax.Array, batch: Batch) -> Params:
-        """Parameters {"generator": tree}, boxed with logical axes; `batch` gives the shapes."""
+        """Parameters {"generator": tree}, and of an autoencoder, boxed with logical axes; `batch`
+        gives the shapes."""
         if batch["image"].ndim != 4:
             raise UserError("objective: draws one picture a text; flow learns conversations")
 
@@ -79,7 +91,8 @@ class Refiner:
             carry = generator.begin(1)
             return generator.step(carry, carry.estimate, jnp.zeros(1), generator.encode(tokens))[1]
 
-        return {PLAYER: self.generator.init(key, batch["tokens"][:1], method=once)["params"]}
+        drawn = self.generator.init(key, batch["tokens"][:1], method=once)["params"]
+        return {PLAYER: drawn} | self.codec.init(named_key(key, "codec"), batch)
 
     def apply(self, params: Params, *args: Any, method: Any) -> Any:
         """The generator's `method` ("encode", "begin", ...) with these parameters."""
@@ -137,12 +150,12 @@ class Refiner:
         return estimate
 
     def clip(self, estimate: jax.Array) -> jax.Array:
-        """A canvas may go beyond [-1, 1] on the way, as in training."""
+        """A canvas may go beyond the codec's bound on the way, as in training."""
         return estimate
 
     def picture(self, params: Params, canvas: jax.Array) -> jax.Array:
-        """The canvas is the picture."""
-        return jnp.clip(canvas, -1, 1)
+        """What a canvas shows, [B, H, W, 3] in [-1, 1]."""
+        return jnp.clip(self.codec.decode(params, canvas), -1, 1)
 
     def _no_path(self, *_: jax.Array) -> jax.Array:
         raise UserError("drawing.solver: only flow and diffusion have a path to solve; take euler")

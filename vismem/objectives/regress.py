@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from vismem.objectives.base import Batch, Metrics, Params, scaled
+from vismem.objectives.base import Batch, Metrics, Params
 from vismem.objectives.refine import PLAYER, Refiner
 
 
@@ -30,14 +30,15 @@ class Regress(Refiner):
     def loss(
         self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
     ) -> tuple[jax.Array, Metrics]:
-        """The mean squared error of the last step's picture.
+        """The mean squared error of the last step's picture: of its pixels or, on the grid of an
+        autoencoder, of its code to that of the true picture; nothing is decoded.
 
         Args:
           player: "generator".
-          params: {"generator": tree}.
+          params: {"generator": tree}, and of an autoencoder.
           batch: `image` uint8 [B, H, W, C], `tokens` int32 [B, L].
         """
-        picture = scaled(batch["image"])
+        picture = self.codec.encode(params, batch["image"])
         times = jnp.tile(jnp.arange(self.steps)[:, None] / self.steps, len(picture))
         drawn = self.unroll(params, self.start(key, picture.shape), batch, times)[-1]
         return jnp.square(drawn - picture).mean(), {}
