@@ -21,7 +21,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.batch_size = 32
     # As many seconds either way: without memory nothing is carried along a chain of canvases, and a
     # step of one canvas took 94 ms where a chain of two with memory took 163 (two quiet cores).
-    config.steps = 3_750 if memory else 6_200
+    config.steps = 4_200 if memory else 7_200
 
     config.data = {
         "source": {"name": "world", "preset": "tiny", "lang": "en", "style": "fixed"},
@@ -48,11 +48,11 @@ def get_config(argument: str = "") -> ConfigDict:
     config.drawing = {"steps": 24, "solver": "renoise", "guidance_scale": 1.75}
 
     config.log_every = 50
-    config.checkpoint = {"every": 1_250, "keep": 2, "best": "val/loss"}
+    config.checkpoint = {"every": 1_400, "keep": 2, "best": "val/loss"}
     config.evaluators = {
-        "loss": {"name": "loss", "every": 1_250, "count": 512},
-        "progress": {"name": "claims", "every": 1_250, "sets": ("val",), "count": 128},
-        "grid": {"name": "grid", "every": 1_250},
+        "loss": {"name": "loss", "every": 1_400, "count": 512},
+        "progress": {"name": "claims", "every": 1_400, "sets": ("val",), "count": 128},
+        "grid": {"name": "grid", "every": 1_400},
         "claims": {"name": "claims", "every": 0, "count": 512},
     }
     return config
