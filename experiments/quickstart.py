@@ -54,6 +54,6 @@ def get_config(argument: str = "") -> ConfigDict:
         "progress": {"name": "claims", "every": 1_400, "sets": ("val",), "count": 128},
         "grid": {"name": "grid", "every": 1_400},
         "claims": {"name": "claims", "sets": ("test", "compositional"), "count": 512},
-        "beyond": {"name": "claims", "sets": ("vague", "length"), "count": 256},
+        "others": {"name": "claims", "sets": ("vague", "length"), "count": 256},
     }
     return config
