@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from feedback import passing, tasks
+from feedback import arguments, passing, save, tasks
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
@@ -25,7 +25,6 @@ import vismem
 from vismem import config as configs
 from vismem.errors import UserError
 from vismem.evaluation.agreement import agreement, rank_correlation, varies
-from vismem.evaluation.claims import SETS
 from vismem.training.checkpoint import Checkpoints
 from vismem.worlds import clauses, oracle
 
@@ -108,23 +107,14 @@ def plot(steps: Sequence[int], cosines: np.ndarray, right: np.ndarray) -> Figure
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("artist", type=Path, help="a run that draws")
-    parser.add_argument("critic", type=Path, help="a run with two towers")
-    parser.add_argument("--set", choices=SETS, default="val", help="of captions (val)")
-    parser.add_argument("--count", type=int, default=128, help="captions (128)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("critic"))
+    parser = arguments(__doc__, set="val", count=128, out=Path("critic"))
     options = parser.parse_args()
     try:
         steps, cosines, right, threshold = judge(options)
     except UserError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     table = markdown(steps, cosines, right, threshold)
-    print(table)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".md").write_text(table)
-    plot(steps, cosines, right).savefig(options.out.with_suffix(".png"), dpi=120)
+    save(options.out, table, plot(steps, cosines, right))
 
 
 if __name__ == "__main__":

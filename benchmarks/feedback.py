@@ -138,17 +138,31 @@ def plot(results: dict[str, list[dict]]) -> Figure:
     return figure
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def arguments(doc: str, **defaults: object) -> argparse.ArgumentParser:
+    """What a benchmark of drawings and a critic is told; `defaults` of `set`, `count` and `out`."""
+    parser = argparse.ArgumentParser(
+        description=doc.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("artist", type=Path, help="a run that draws")
     parser.add_argument("critic", type=Path, help="a run with two towers")
-    parser.add_argument("--set", choices=SETS, default="test", help="of captions (test)")
-    parser.add_argument("--count", type=int, default=256, help="captions (256)")
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--threshold", type=float, help="a cosine; default as above")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("feedback"))
-    options = parser.parse_args()
+    parser.add_argument("--set", choices=SETS, help="of captions")
+    parser.add_argument("--count", type=int, help="captions")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--out", type=Path, help="the table and the figure, without their endings")
+    parser.set_defaults(**defaults)
+    return parser
+
+
+def save(out: Path, table: str, figure: Figure) -> None:
+    """Prints the table, and writes OUT.md and OUT.png."""
+    print(table)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".md").write_text(table)
+    figure.savefig(out.with_suffix(".png"), dpi=120)
+
+
+def compare(options: argparse.Namespace) -> tuple[dict[str, list[dict]], float]:
+    """Numbers of every strategy, round by round, and the critic's threshold."""
     artist, critic = vismem.load(options.artist), vismem.critic(options.critic)
     data = DataConfig(**configs.read(options.artist).data.to_dict())
     count, threshold = options.count, options.threshold
@@ -165,10 +179,19 @@ def main() -> None:
             print(f"{name} left out: {error}")
             continue
         results[name] = measure(rounds, claims, threshold)
-    table = markdown(results, threshold, count)
-    print(table)
-    options.out.with_suffix(".md").write_text(table)
-    plot(results).savefig(options.out.with_suffix(".png"), dpi=120)
+    return results, threshold
+
+
+def main() -> None:
+    parser = arguments(__doc__, set="test", count=256, out=Path("feedback"))
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--threshold", type=float, help="a cosine; if none, as above")
+    options = parser.parse_args()
+    try:
+        results, threshold = compare(options)
+    except UserError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    save(options.out, markdown(results, threshold, options.count), plot(results))
 
 
 if __name__ == "__main__":
