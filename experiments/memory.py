@@ -37,7 +37,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 16
-    config.steps = 1_500
+    config.steps = 3_000
     config.start = "runs/quickstart"
 
     config.data = {
@@ -48,7 +48,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.text = {"name": "transformer", "width": 128, "layers": 2, "heads": 4}
     config.vision = {"name": "patches"}
     config.fusion = {"name": "attention"}
-    config.painter = {"width": 128, "layers": 4, "heads": 4, "patch": 8}
+    config.painter = {"width": 128, "layers": 4, "heads": 4, "patch": 8, "products": "bfloat16"}
     config.memory = {"enabled": True, "slots": 8, "places": True, "update": "gated"}
     config.strategy = {"enabled": True}
 
@@ -60,15 +60,15 @@ def get_config(argument: str = "") -> ConfigDict:
         "own": 0.3,
         "remat": False,
     }
-    config.optimizer = {"name": "muon", "lr": 2e-3, "warmup": 100, "weight_decay": 0.01}
+    config.optimizer = {"name": "muon", "lr": 2e-3, "warmup": 100, "weight_decay": 0.1}
     config.ema = 0.998
     config.drawing = {"steps": 12, "solver": "renoise", "guidance_scale": 1.5}
 
     config.log_every = 50
-    config.checkpoint = {"every": 500, "keep": 1, "best": "val/loss"}
+    config.checkpoint = {"every": 1_000, "keep": 1, "best": "val/loss"}
     config.evaluators = {
-        "loss": {"name": "loss", "every": 500, "count": 256, "batch_size": 64},
-        "progress": {"name": "dialogues", "every": 500, "split": "val", "count": 128},
+        "loss": {"name": "loss", "every": 1_000, "count": 256, "batch_size": 64},
+        "progress": {"name": "dialogues", "every": 1_000, "split": "val", "count": 128},
         "test": {"name": "dialogues", "count": 500},
         "true canvas": {"name": "dialogues", "count": 250, "canvas": "true"},
     }
