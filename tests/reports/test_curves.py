@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from vismem.errors import UserError
-from vismem.reports import curves
+from vismem.reports import compare, curves
 
 
 @pytest.fixture
@@ -57,3 +57,17 @@ def test_a_panel_holds_a_line_a_split():
 def test_no_metrics_is_a_user_s_error(tmp_path):
     with pytest.raises(UserError, match=r"metrics\.jsonl"):
         curves.save(tmp_path)
+
+
+def test_panels_fill_rows_of_four():
+    panels = curves.draw({str(i): {"run": ([1, 2], [0.1, 0.2])} for i in range(6)}).axes
+    corners = {tuple(axes.get_subplotspec().get_geometry()[:3]) for axes in panels}
+    assert corners == {(2, 4, i) for i in range(6)}
+
+
+def test_two_runs_are_compared_by_the_curves_of_both(run):
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 40, "rows/read": 1.0}\n')
+    drawn = {axes.get_title(): axes for axes in compare.draw(run, run).axes}
+    assert list(drawn) == ["loss", "val/loss", "test/exact_claim"]  # the others have one number
+    assert [axes.get_yscale() for axes in drawn.values()] == ["log", "log", "linear"]

@@ -27,8 +27,12 @@ def show(first: Path, second: Path, console: Console | None = None) -> None:
 
 
 def draw(first: Path, second: Path, against: str = "step") -> Figure:
-    """Every curve that both runs have, one over the other, against "step" or "seconds"."""
-    one, other = curves.read(first, against), curves.read(second, against)
+    """Every curve that both runs have, one over the other, against "step" or "seconds". What was
+    measured only once, in the end, is no curve."""
+    one, other = (
+        {name: curve for name, curve in curves.read(run, against).items() if len(curve[0]) > 1}
+        for run in (first, second)
+    )
     shared = [name for name in one if name in other]
     if not shared:
         raise UserError(f"{first} and {second}: have no curve in common")

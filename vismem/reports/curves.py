@@ -1,6 +1,7 @@
 """A run's loss and accuracy over its steps, as pictures."""
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from vismem.errors import UserError
 matplotlib.use("Agg")
 
 Curve = tuple[list[float], list[float]]  # steps, or seconds of training, and values
+COLUMNS = 4  # panels side by side
 
 
 def read(folder: Path, against: str = "step") -> dict[str, Curve]:
@@ -81,17 +83,19 @@ def save(folder: Path) -> list[Path]:
 
 
 def draw(panels: dict[str, dict[str, Curve]], against: str = "step") -> Figure:
-    """One panel beside the other, {title: {label: curve}}, over the same steps or seconds."""
-    figure = Figure(figsize=(4.8 * len(panels), 3.6), layout="constrained")
-    for axes, (title, curves) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items()
-    ):
+    """A panel for each of {title: {label: curve}}, over the same steps or seconds."""
+    columns, rows = min(len(panels), COLUMNS), math.ceil(len(panels) / COLUMNS)
+    figure = Figure(figsize=(4.8 * columns, 3.6 * rows), layout="constrained")
+    places = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in places[len(panels) :]:
+        axes.remove()
+    for axes, (title, curves) in zip(places, panels.items()):
         for label, (at, values) in curves.items():
             marker = "o" if len(at) <= 30 else ""  # a lone point would not show as a line
             axes.plot(at, values, marker=marker, markersize=3, linewidth=1.2, label=label)
         axes.set(title=title, xlabel=against)
         numbers = [v for _, values in curves.values() for v in values]
-        if title == "loss" and min(numbers) > 0:
+        if title.endswith("loss") and min(numbers) > 0:
             axes.set_yscale("log")
         elif all(0 <= v <= 1 for v in numbers):  # shares: the same scale in every run
             axes.set_ylim(-0.02, 1.02)
