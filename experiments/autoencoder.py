@@ -18,7 +18,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 64
-    config.steps = 1_000
+    config.steps = 2_000
     config.data = {
         "source": {"name": "world", "preset": "tiny", "style": "fixed"},
         "size": 32,
@@ -34,6 +34,6 @@ def get_config(argument: str = "") -> ConfigDict:
     config.optimizer = {"name": "adamw", "lr": 3e-3, "warmup": 50}
     config.ema = 0.99
     config.log_every = 50
-    config.checkpoint = {"every": 500, "keep": 1, "best": ""}
-    config.evaluators = {"reconstruction": {"name": "reconstruction", "every": 500}}
+    config.checkpoint = {"every": 1_000, "keep": 1, "best": ""}
+    config.evaluators = {"reconstruction": {"name": "reconstruction", "every": 1_000}}
     return config

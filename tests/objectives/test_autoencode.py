@@ -32,6 +32,16 @@ def test_psnr_is_that_of_the_loss():
     np.testing.assert_allclose(metrics["psnr"], -10 * np.log10(error), rtol=1e-5)
 
 
+def test_the_encoder_learns_through_the_rounding():
+    objective = make()
+    batch = {"image": jax.random.randint(jax.random.key(0), (2, 32, 32, 3), 0, 256, jnp.uint8)}
+    params = nn.unbox(objective.init(jax.random.key(1), batch))
+    slope = jax.grad(lambda p: objective.loss(PLAYER, p, batch, jax.random.key(2))[0])(params)
+    for part in ("encoder", "decoder"):
+        for path, x in jax.tree_util.tree_leaves_with_path(slope[PLAYER][part]):
+            assert jnp.abs(x).max() > 0, (part, path)
+
+
 def test_what_comes_back_whole_is_counted():
     """Pictures that come back as they were, and pictures that come back white."""
 
