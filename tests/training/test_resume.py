@@ -57,7 +57,7 @@ def whole(tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_last_bit(tmp_path):
-    settings = ("steps=200", "checkpoint.every=20", "evaluators.norm.every=30")
+    settings = ("steps=400", "checkpoint.every=20", "evaluators.norm.every=30")
     summary = finish(tmp_path / "whole", *settings)
     process = start(tmp_path / "cut", *settings)
     wait_for(tmp_path / "cut" / "checkpoints" / "40", process)
