@@ -135,13 +135,12 @@ def test_training_again_gives_the_same(name, tmp_path):
         "print(zlib.crc32(b''.join(made.encode(t).tobytes() for t in texts + ['鸟 QXZ'])))"
     )
     given = json.dumps([captions(), name])
-    runs = [
-        subprocess.run([sys.executable, "-c", code], input=given, capture_output=True, text=True)
-        for _ in range(2)
-    ]
+    there = subprocess.run(
+        [sys.executable, "-c", code], input=given, capture_output=True, text=True
+    )
     here = TRAINERS[name](vocab_size=400, length=48)
     tokens = b"".join(here.encode(t).tobytes() for t in [*captions(), "鸟 QXZ"])
-    assert [int(run.stdout) for run in runs] == [zlib.crc32(tokens)] * 2
+    assert int(there.stdout) == zlib.crc32(tokens)
 
 
 @pytest.mark.parametrize("pad", [0, 3])

@@ -31,10 +31,17 @@ IDS = jnp.array([[3, 5, 2, 7, 11, 13], [1, 2, 4, 0, 0, 0]])
 MASK = IDS > 0
 
 
+def parameters(module, *args):
+    """Any numbers: an initialiser takes longer to compile than the module."""
+    rng = np.random.default_rng(0)
+    shapes = nn.unbox(jax.eval_shape(module.init, jax.random.key(0), *args))
+    return jax.tree.map(lambda x: 0.3 * rng.standard_normal(x.shape, np.float32), shapes)
+
+
 @pytest.mark.parametrize("name", ENCODERS)
 def test_padding_changes_nothing_and_a_scan_is_the_same(name):
     module, scanned = ENCODERS[name](scan=False), ENCODERS[name](scan=True)
-    params = module.init(jax.random.key(0), IDS, MASK)
+    params = parameters(module, IDS, MASK)
     features, again = jax.jit(
         lambda params: (module.apply(params, IDS, MASK), scanned.apply(params, IDS, MASK))
     )(params)
@@ -49,7 +56,7 @@ def test_padding_changes_nothing_and_a_scan_is_the_same(name):
 def test_who_sees_what(name):
     """A decoder's token has a gradient to those up to itself, an encoder's to all."""
     module = ENCODERS[name]()
-    params = nn.unbox(module.init(jax.random.key(0), IDS)["params"])
+    params = parameters(module, IDS)["params"]
 
     def third(table):
         table = params | {"words": {"embedding": table}}
@@ -63,9 +70,8 @@ def test_who_sees_what(name):
 
 def test_a_window_hides_what_is_far():
     module = ENCODERS["llama"](window=2, layers=1)
-    params = module.init(jax.random.key(0), IDS)
-    other = IDS.at[:, 0].set(9)
-    changed = module.apply(params, IDS).tokens != module.apply(params, other).tokens
+    params, run = parameters(module, IDS), jax.jit(module.apply)
+    changed = run(params, IDS).tokens != run(params, IDS.at[:, 0].set(9)).tokens
     np.testing.assert_array_equal(changed.any((0, 2)), [True, True, False, False, False, False])
 
 
@@ -90,7 +96,8 @@ def t5():
     module = T5(
         **SIZES, head_dim=4, decoder_layers=2, buckets=8, max_distance=5, tied=False, rescaled=False
     )
-    return module, nn.unbox(module.init(jax.random.key(2), IDS, IDS)["params"])
+    init = jax.jit(lambda key: nn.unbox(module.init(key, IDS, IDS)["params"]))
+    return module, init(jax.random.key(2))
 
 
 def test_the_cache_gives_what_the_whole_text_does(t5):
@@ -115,7 +122,8 @@ def test_sampled_texts_follow_the_logits(t5):
         lambda key: generate(module, params, ids, length=2, temperature=2.0, key=key)[:, 1]
     )
     drawn = sample(jax.random.key(0))
-    logits = module.apply({"params": params}, IDS[:1], jnp.zeros((1, 1), jnp.int32))[0, 0]
+    first = jnp.zeros((1, 1), jnp.int32)
+    logits = jax.jit(module.apply)({"params": params}, IDS[:1], first)[0, 0]
     expected = np.asarray(jax.nn.softmax(logits / 2))
     found = np.bincount(drawn, minlength=23) / len(drawn)
     assert np.abs(found - expected).max() < 4 * np.sqrt(0.25 / len(drawn))

@@ -55,7 +55,7 @@ def shared_chain(flow, picture, times, key):
 def train_and_draw(make_chain):
     """The loss at the last step of the chain, and 2,000 drawings."""
     flow = object.__new__(Flow)
-    flow.length, flow.ratio, flow.times = R, (0.5, 1.0), "logit_normal"
+    flow.unroll, flow.ratio, flow.times = R, (0.5, 1.0), "logit_normal"
     flow.time_mean, flow.time_std = 0.0, 1.0
 
     def loss(params, key):

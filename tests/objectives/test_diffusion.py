@@ -12,7 +12,7 @@ from vismem.objectives.diffusion import Diffusion
 def diffusion(**attributes) -> Diffusion:
     """A path without a model."""
     made = object.__new__(Diffusion)
-    made.__dict__ |= {"prediction": "x", "length": 2, **attributes}
+    made.__dict__ |= {"prediction": "x", "unroll": 2, **attributes}
     return made
 
 

@@ -49,8 +49,7 @@ print(json.dumps([jax.device_count(), errors]))
 def test_meshes_of_eight_agree_with_one_device():
     environment = os.environ | {
         "PJRT_NPROC": "16",
-        # What runs once need not be compiled well.
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
     }
     done = subprocess.run(

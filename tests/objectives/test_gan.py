@@ -15,7 +15,8 @@ from vismem.errors import UserError
 from vismem.models.critic import Reading, Verdict
 from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
 from vismem.objectives.gan import CRITIC, GAN, info_nce, word_similarity
-from vismem.objectives.refine import PLAYER, Refiner
+from vismem.objectives.generative import PLAYER
+from vismem.objectives.refine import Refiner
 from vismem.objectives.regress import Regress
 
 

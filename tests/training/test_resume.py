@@ -1,4 +1,4 @@
-"""Runs that are cut off, in processes of their own."""
+"""Runs that are cut off, those by a signal in processes of their own."""
 
 import json
 import os
@@ -10,6 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+import toy
+
+from vismem.errors import UserError
+from vismem.training.loop import train
 
 TOY = Path(__file__).with_name("toy.py")
 # Long enough that a signal finds it training.
@@ -25,10 +29,9 @@ def start(folder, *settings, under=()):
     )
 
 
-def finish(folder, *settings, under=()):
-    process = start(folder, *settings, under=under)
-    output, errors = process.communicate(timeout=300)
-    return process.returncode, output, errors
+def finish(folder, *settings):
+    """Trains in this process."""
+    return train(toy.run_config(*settings), folder)
 
 
 def metrics(folder):
@@ -48,30 +51,26 @@ def wait_for(path, process, seconds=120):
 def whole(tmp_path_factory):
     """A run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    code, _, errors = finish(folder)
-    assert code == 0, errors
+    finish(folder)
     return folder
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_to_the_last_bit(tmp_path, whole):
+def test_a_killed_run_resumes_to_the_last_bit(tmp_path):
     settings = ("steps=400", "checkpoint.every=20", "evaluators.norm.every=30")
-    assert finish(tmp_path / "whole", *settings)[0] == 0
+    summary = finish(tmp_path / "whole", *settings)
     process = start(tmp_path / "cut", *settings)
     wait_for(tmp_path / "cut" / "checkpoints" / "40", process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (tmp_path / "cut" / "summary.json").exists()
-    assert finish(tmp_path / "cut", *settings)[0] == 0
+    assert finish(tmp_path / "cut", *settings)["metrics"] == summary["metrics"]
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
-    summary = json.loads((tmp_path / "cut" / "summary.json").read_text())
-    other = json.loads((tmp_path / "whole" / "summary.json").read_text())
-    assert summary["metrics"] == other["metrics"]
 
 
 def test_a_finished_run_stays_as_it_is(tmp_path, whole):
     shutil.copytree(whole, tmp_path / "run")
-    assert finish(tmp_path / "run")[0] == 0
+    finish(tmp_path / "run")
     assert metrics(tmp_path / "run") == metrics(whole)
 
 
@@ -90,8 +89,7 @@ def test_signals_save_first(tmp_path, number, code):
     lines = metrics(tmp_path).splitlines()
     assert json.loads(lines[-1])["step"] == int(saved.name)
     # It goes on from there.
-    code, _, errors = finish(tmp_path, f"steps={int(saved.name) + 3}", *LONG[1:])
-    assert code == 0, errors
+    finish(tmp_path, f"steps={int(saved.name) + 3}", *LONG[1:])
     assert metrics(tmp_path).splitlines()[: len(lines)] == lines
 
 
@@ -118,13 +116,12 @@ def damage_by_removal(step):
     "damage",
     [damage_by_truncation, damage_the_arrays, damage_the_position, damage_by_removal],
 )
-def test_a_damaged_checkpoint_is_passed_over(tmp_path, whole, damage):
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, whole, damage, caplog):
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
     damage(folder / "checkpoints" / "12")
-    code, _, errors = finish(folder)
-    assert code == 0, errors
-    assert f"{folder}/checkpoints/12: damaged or half-written, passed over" in errors
+    finish(folder)
+    assert f"{folder}/checkpoints/12: damaged or half-written, passed over" in caplog.text
     assert metrics(folder) == metrics(whole)
     assert (folder / "checkpoints" / "12" / "state").is_dir()  # made again
 
@@ -134,8 +131,7 @@ def test_what_a_save_left_half_done_is_ignored(tmp_path, whole):
     shutil.copytree(whole, folder)
     newest = folder / "checkpoints" / "12"
     newest.rename(newest.with_name("12.orbax-checkpoint-tmp-7"))
-    code, _, errors = finish(folder)
-    assert code == 0, errors
+    finish(folder)
     assert metrics(folder) == metrics(whole)
 
 
@@ -144,9 +140,8 @@ def test_no_checkpoint_can_be_read(tmp_path, whole):
     shutil.copytree(whole, folder)
     for step in (10, 12):
         damage_by_truncation(folder / "checkpoints" / str(step))
-    code, _, errors = finish(folder)
-    assert code == 1
-    assert "none of its checkpoints can be read" in errors
+    with pytest.raises(UserError, match="none of its checkpoints can be read"):
+        finish(folder)
     assert metrics(folder) == metrics(whole)  # nothing was begun anew over it
 
 
@@ -156,9 +151,10 @@ def test_a_full_disk_is_one_line(tmp_path, whole):
 
     # A limit of the size of files: what writes more fails, as on a full disk.
     limited = ("sh", "-c", 'ulimit -f 16; exec "$@"', "sh")
-    code, _, errors = finish(folder, "steps=20", under=limited)
-    assert code == 1
+    process = start(folder, "steps=20", under=limited)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 1
     [line] = [x for x in errors.splitlines() if x.startswith("toy: ")]
     assert "the disk is full" in line
     assert f"{folder}/checkpoints/12" in line
-    assert finish(folder, "steps=20")[0] == 0
+    assert finish(folder, "steps=20")["steps"] == 20

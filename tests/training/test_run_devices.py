@@ -8,50 +8,68 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import toy
+
+from vismem.training.loop import train
 
 pytestmark = pytest.mark.slow
-TOY = Path(__file__).with_name("toy.py")
-VIRTUAL = {
-    # Without PJRT_NPROC, sharded steps that queue on few cores wait for each other for ever.
-    "PJRT_NPROC": "16",
-    "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+MESHES = {
+    "slices": ("mesh.slices=2",),
+    # Microbatches draw their own noise, so that this run is compared without it.
+    "all axes": (
+        *("mesh.data=2", "mesh.fsdp=2", "mesh.tensor=2"),
+        *("optimizer.accumulate=2", "objective.noise=0.0"),
+    ),
+    "fsdp": ("mesh.data=1", "mesh.fsdp=-1"),
+    "fsdp and tensor": ("mesh.fsdp=4", "mesh.tensor=2"),
 }
+# Run in a process of its own, since jax counts its devices once.
+PROGRAM = """
+import json, sys
+from pathlib import Path
+import toy
+from vismem.training.loop import train
+for folder, settings in json.loads(sys.argv[1]).items():
+    train(toy.run_config(*settings), Path(folder))
+"""
 
 
-def losses(folder, *settings, **environment):
-    command = [sys.executable, str(TOY), str(folder), *settings]
-    subprocess.run(command, check=True, env=os.environ | environment, capture_output=True)
+def losses(folder):
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
     return [line["loss"] for line in lines if "loss" in line]
 
 
+def on_one_device(folder, *settings):
+    train(toy.run_config(*settings), folder)
+    return losses(folder)
+
+
 @pytest.fixture(scope="module")
-def on_one_device(tmp_path_factory):
-    return losses(tmp_path_factory.mktemp("one"))
+def on_eight(tmp_path_factory):
+    """The folder of a run on each of the meshes."""
+    folders = {name: tmp_path_factory.mktemp("eight") for name in MESHES}
+    runs = {str(folder): MESHES[name] for name, folder in folders.items()}
+    environment = os.environ | {
+        # Without PJRT_NPROC, sharded steps that queue on few cores wait for each other for ever.
+        "PJRT_NPROC": "16",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+    }
+    command = [sys.executable, "-c", PROGRAM, json.dumps(runs)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folders
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        ("mesh.slices=2",),
-        ("mesh.data=2", "mesh.fsdp=2", "mesh.tensor=2", "optimizer.accumulate=2"),
-        ("mesh.data=1", "mesh.fsdp=-1"),
-    ],
-    ids=" ".join,
-)
-def test_losses_are_equal(tmp_path, on_one_device, settings):
-    # Microbatches draw their own noise, so that the accumulating run is compared without it.
-    if any("accumulate" in s for s in settings):
-        on_one_device = losses(tmp_path / "one", "objective.noise=0.0")
-        settings = (*settings, "objective.noise=0.0")
-    np.testing.assert_allclose(
-        losses(tmp_path / "eight", *settings, **VIRTUAL), on_one_device, rtol=1e-5
-    )
+@pytest.mark.parametrize("mesh", MESHES)
+def test_losses_are_equal(tmp_path, on_eight, mesh):
+    alone = on_one_device(tmp_path, *(s for s in MESHES[mesh] if "mesh" not in s))
+    np.testing.assert_allclose(losses(on_eight[mesh]), alone, rtol=1e-5)
 
 
-def test_a_checkpoint_opens_on_another_mesh(tmp_path, on_one_device):
-    losses(tmp_path, "mesh.fsdp=4", "mesh.tensor=2", **VIRTUAL)
+def test_a_checkpoint_opens_on_another_mesh(tmp_path, on_eight):
+    folder = on_eight["fsdp and tensor"]
     # The run stops at 12; as after a kill, its last checkpoint is gone and step 10's remains.
-    for step in tmp_path.glob("checkpoints/12"):
-        step.rename(tmp_path / "gone")
-    np.testing.assert_allclose(losses(tmp_path), on_one_device, rtol=1e-5)
+    (folder / "checkpoints" / "12").rename(tmp_path / "gone")
+    before = losses(folder)
+    np.testing.assert_allclose(on_one_device(folder), before, rtol=1e-5)

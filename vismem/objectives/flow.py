@@ -14,36 +14,25 @@ and each turn begins with the picture that the one before left. A picture with a
 conversation of one turn.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
 from vismem.errors import UserError
-from vismem.models.generator import (
-    Carry,
-    Context,
-    Generator,
-    MemoryConfig,
-    PainterConfig,
-    StrategyConfig,
-)
-from vismem.objectives.autoencode import Pixels, make_codec
+from vismem.models.generator import Carry, Context
+from vismem.objectives.autoencode import Pixels
 from vismem.objectives.base import Batch, Metrics, Params, scaled
+from vismem.objectives.generative import PLAYER, Generative
 from vismem.random import named_key
 
-PLAYER = "generator"
 
-
-class Flow:
+@dataclass(eq=False, kw_only=True)
+class Flow(Generative):
     """The objective `flow`.
 
-    Args:
-      text, vision, fusion, painter, memory, strategy: the generator's parts (models/generator.py).
-      vocab_size: of the tokenizer. image_size: height and width in pixels.
-      autoencoder: options of what is drawn on the grid of (`make_codec`); in a config the folder of
-        a run of `autoencode`, or of diffusers' AutoencoderKL, and none for pixels.
+    Attributes:
       prediction: what the painter's output is read as: the picture "x", the velocity "v" or the
         noise "eps".
       times: distribution of the chain's cleanest time: "uniform" or "logit_normal".
@@ -60,118 +49,51 @@ class Flow:
         other.
       text_dropout: probability that a text is dropped, for classifier-free guidance (Ho & Salimans
         2022).
-      remat: whether a step's activations are computed again in the backward pass.
     """
+
+    prediction: Literal["x", "v", "eps"] = "x"
+    times: Literal["uniform", "logit_normal"] = "logit_normal"
+    time_mean: float = -1.2
+    time_std: float = 1.0
+    loss_cap: float = 400.0
+    unroll: int = 2
+    ratio: tuple[float, float] = (0.5, 1.0)
+    carry: float = 0.9
+    own: float = 0.3
+    text_dropout: float = 0.1
+    remat: bool = True
 
     players, redraws = (PLAYER,), True
 
-    def __init__(
-        self,
-        *,
-        text: Mapping[str, Any],
-        vision: Mapping[str, Any],
-        fusion: Mapping[str, Any],
-        painter: PainterConfig,
-        memory: MemoryConfig,
-        strategy: StrategyConfig,
-        vocab_size: int,
-        image_size: int,
-        autoencoder: Mapping[str, Any] | None = None,
-        prediction: Literal["x", "v", "eps"] = "x",
-        times: Literal["uniform", "logit_normal"] = "logit_normal",
-        time_mean: float = -1.2,
-        time_std: float = 1.0,
-        loss_cap: float = 400.0,
-        unroll: int = 2,
-        ratio: tuple[float, float] = (0.5, 1.0),
-        carry: float = 0.9,
-        own: float = 0.3,
-        text_dropout: float = 0.1,
-        remat: bool = True,
-    ):
-        if unroll < 1:
-            raise UserError(f"objective.unroll={unroll}: must be at least 1")
-        if not 0 <= ratio[0] <= ratio[1] <= 1:
-            raise UserError(f"objective.ratio={ratio}: must be two shares in order, from 0 to 1")
-        self.codec = make_codec(image_size, autoencoder)
-        self.generator = Generator(
-            text=text,
-            vision=vision,
-            fusion=fusion,
-            painter=painter,
-            memory=memory,
-            strategy=strategy,
-            vocab_size=vocab_size,
-            size=self.codec.size,
-            channels=self.codec.channels,
-            copies=prediction == "x",
-        )
-        self.prediction, self.times = prediction, times
-        self.time_mean, self.time_std, self.loss_cap = time_mean, time_std, loss_cap
-        self.length, self.ratio, self.carry, self.own = unroll, ratio, carry, own
-        self.text_dropout, self.remat = text_dropout, remat
+    def __post_init__(self):
+        if self.unroll < 1:
+            raise UserError(f"objective.unroll={self.unroll}: must be at least 1")
+        low, high = self.ratio
+        if not 0 <= low <= high <= 1:
+            raise UserError(
+                f"objective.ratio={self.ratio}: must be two shares in order, from 0 to 1"
+            )
+        super().__post_init__()
+        self.generator = self.generator.clone(copies=self.prediction == "x")
 
     # --- parameters and modules ---------------------------------------------------------------
 
     def init(self, key: jax.Array, batch: Batch) -> Params:
-        """Parameters {"generator": tree}, and of an autoencoder, boxed with logical axes; `batch`
-        gives the shapes."""
-        if is_conversation(batch) and not isinstance(self.codec, Pixels):
+        """See `Generative.init`; a conversation's turns begin with pictures."""
+        if not is_conversation(batch):
+            return super().init(key, batch)
+        if not isinstance(self.codec, Pixels):
             raise UserError(
                 "objective.autoencoder: conversations are drawn in pixels; leave it out"
             )
-
-        def once(generator: Generator, tokens: jax.Array) -> jax.Array:
-            carry = generator.begin(1)
-            before = None
-            if is_conversation(batch):
-                channels = carry.estimate.shape[-1] + ("kept" in batch)
-                before = jnp.zeros((*carry.estimate.shape[:-1], channels))
-            context = generator.encode(tokens, before)
-            return generator.step(carry, carry.estimate, jnp.zeros(1), context)[1]
-
-        tokens = by_turn(batch)["tokens"][0, :1]
-        drawn = self.generator.init(key, tokens, method=once)["params"]
-        return {PLAYER: drawn} | self.codec.init(named_key(key, "codec"), batch)
-
-    def apply(self, params: Params, *args: Any, method: Any) -> Any:
-        """The generator's `method` ("encode", "begin", ...) with these parameters."""
-        return self.generator.apply({"params": params[PLAYER]}, *args, method=method)
-
-    def encode(
-        self,
-        params: Params,
-        tokens: jax.Array,
-        before: jax.Array,
-        features: jax.Array | None = None,
-    ) -> Context:
-        """C of a turn.
-
-        Args:
-          tokens: int32 [B, L].
-          before: the picture that the turn begins with, [B, H, W, C] or [B, H, W, C + 1] as in
-            `Generator.encode`; a model that does not converse does not look at it.
-          features: what the text encoder makes of the tokens, if it is known.
-        """
-        if not self.converses(params):
-            before = None
-        elif self.inpaints(params):  # nothing must stay unless it is said
-            missing = self.generator.channels + 1 - before.shape[-1]
-            before = jnp.pad(before, ((0, 0), (0, 0), (0, 0), (0, missing)))
-        return self.apply(params, tokens, before, features, method="encode")
-
-    def converses(self, params: Params) -> bool:
-        """Whether these parameters have learned from conversations."""
-        return "before" in params[PLAYER]
+        size, channels = self.image_size, self.codec.channels + ("kept" in batch)
+        turn = {"tokens": batch["tokens"][:, 0]}
+        return super().init(key, turn, jnp.zeros((1, size, size, channels)))
 
     @property
     def chained(self) -> bool:
         """Whether memory and estimate have learned to go from step to step of a turn."""
-        return self.length > 1
-
-    def inpaints(self, params: Params) -> bool:
-        """Whether these parameters have learned that some pixels of a picture must stay."""
-        return "kept" in params[PLAYER]
+        return self.unroll > 1
 
     def open(self, params: Params, picture: jax.Array, length: int) -> Carry:
         """What a conversation begins with that is about a given picture: memory has seen it.
@@ -185,26 +107,8 @@ class Flow:
         context = self.encode(params, nothing_said, fresh.estimate)
         return self.apply(params, fresh, picture, context, method="remember")
 
-    def step(
-        self, params: Params, carry: Carry, canvas: jax.Array, time: jax.Array, context: Context
-    ) -> tuple[Carry, jax.Array]:
-        """One drawing step: M_t and Y_{t+1} from M_{t-1}, Y_t, X_t, and what the slots attended to.
-
-        Args:
-          params: {"generator": tree}.
-          carry: M_{t-1} and Y_t.
-          canvas: X_t [B, H, W, C].
-          time: [B] in [0, 1].
-          context: C.
-
-        Returns:
-          The carry (M_t, Y_{t+1}), and the slots' attention over the patches, [B, K, P].
-        """
-        memory, output, attention = self.apply(params, carry, canvas, time, context, method="step")
-        return Carry(memory, self.estimate(output, canvas, time)), attention
-
     def estimate(self, output: jax.Array, canvas: jax.Array, time: jax.Array) -> jax.Array:
-        """The painter's output read as a finished picture, [B, H, W, C]."""
+        """See `Generative.estimate`; what the output is, `prediction` says."""
         if self.prediction == "x":
             return output
         (a, b), (da, db) = self.motion(column(time))
@@ -276,10 +180,6 @@ class Flow:
         """Pixels and codes of ours lie in [-1, 1]; the latents of others have no bounds."""
         return jnp.clip(estimate, -self.codec.bound, self.codec.bound)
 
-    def picture(self, params: Params, canvas: jax.Array) -> jax.Array:
-        """What a canvas or an estimate shows, [B, H, W, 3] in [-1, 1]."""
-        return jnp.clip(self.codec.decode(params, canvas), -1, 1)
-
     # --- training ------------------------------------------------------------------------------
 
     def sample_times(self, key: jax.Array, batch: int) -> jax.Array:
@@ -290,7 +190,7 @@ class Flow:
         else:
             normal = jax.random.normal(key_clean, (batch,))
             time = jax.nn.sigmoid(self.time_mean + self.time_std * normal)
-        shape, (low, high) = (self.length - 1, batch), self.ratio
+        shape, (low, high) = (self.unroll - 1, batch), self.ratio
         ratios = jax.random.uniform(key_ratio, shape, minval=low, maxval=high)
         clean_to_noisy = jnp.concatenate([jnp.ones((1, batch)), jnp.cumprod(ratios, axis=0)])
         return (time * clean_to_noisy)[::-1]
@@ -300,7 +200,7 @@ class Flow:
         a, b = self.path(column(times[-1]))
         noise = jax.random.normal(named_key(key, "canvas"), picture.shape)
         canvases = [a * picture + b * noise]
-        for r in range(self.length - 2, -1, -1):
+        for r in range(self.unroll - 2, -1, -1):
             step_key = named_key(key, f"renoise {r}")
             canvases.append(self.renoise(canvases[-1], times[r + 1], times[r], step_key))
         return jnp.stack(canvases[::-1])
@@ -341,7 +241,9 @@ class Flow:
             times = self.sample_times(named_key(turn_key, "times"), size)
             canvases = self.chain(picture, times, turn_key)
             keep = jax.random.uniform(named_key(turn_key, "carry"), times.shape) < self.carry
-            estimate, errors = self.unroll(params, picture, canvases, times, keep, carry, context)
+            estimate, errors = self.estimates(
+                params, picture, canvases, times, keep, carry, context
+            )
             weight = jnp.minimum(self.weight(times), self.loss_cap)
             if conversation:
                 own = jax.random.uniform(named_key(turn_key, "own"), (size,)) < self.own * train
@@ -365,7 +267,7 @@ class Flow:
         loss, mse = (found * said["mask"][:, None]).sum((0, 2)) / said["mask"].sum()
         return loss, {"mse": mse}
 
-    def unroll(
+    def estimates(
         self,
         params: Params,
         picture: jax.Array,
@@ -399,7 +301,7 @@ class Flow:
 
         if self.remat:
             step = jax.checkpoint(step)
-        unroll = 1 if self.remat else self.length
+        unroll = 1 if self.remat else self.unroll
         last, errors = jax.lax.scan(step, first, (canvases, times, keep), unroll=unroll)
         return last.estimate, errors
 

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 from vismem.errors import UserError
 from vismem.models.critic import Critic, Reading, Verdict
 from vismem.objectives.base import Batch, Metrics, Params
-from vismem.objectives.refine import PLAYER, Refiner
+from vismem.objectives.generative import PLAYER
+from vismem.objectives.refine import Refiner
 from vismem.random import named_key
 
 CRITIC = "critic"
@@ -88,7 +89,7 @@ class GAN(Refiner):
         """Of a canvas, (H, W, C)."""
         return self.codec.size, self.codec.size, self.codec.channels
 
-    def estimate(self, output: jax.Array, canvas: jax.Array) -> jax.Array:
+    def estimate(self, output: jax.Array, canvas: jax.Array, time: jax.Array) -> jax.Array:
         return output
 
     def start(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -7,7 +7,6 @@ the share of cells that are known. The estimate Y_{t+1} holds logits of every ce
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
 import jax
@@ -15,10 +14,11 @@ import jax.numpy as jnp
 import optax
 
 from vismem.errors import UserError
-from vismem.models.generator import Carry, Context, Generator
+from vismem.models.generator import Carry, Context
 from vismem.objectives.autoencode import Autoencode
 from vismem.objectives.base import Batch, Metrics, Params
-from vismem.objectives.refine import PLAYER, Refiner
+from vismem.objectives.generative import PLAYER
+from vismem.objectives.refine import Refiner
 from vismem.random import named_key
 
 CERTAIN = 30.0  # logit of a token that is known
@@ -66,20 +66,16 @@ class Masked(Refiner):
                 f"objective.autoencoder={self.autoencoder.get('folder')!r}: has latents and no "
                 "tokens, which masked draws; name a run of the objective autoencode"
             )
-
-    @cached_property
-    def generator(self) -> Generator:
-        vocab_size = self.codec.autoencoder.fsq.vocab_size
-        return super().generator.clone(channels=vocab_size)
+        self.generator = self.generator.clone(channels=self.codec.autoencoder.fsq.vocab_size)
 
     def step(
         self, params: Params, carry: Carry, canvas: jax.Array, time: jax.Array, context: Context
     ) -> tuple[Carry, jax.Array]:
-        """See `Refiner.step`; what memory is shown of Y_t are probabilities."""
+        """See `Generative.step`; what memory is shown of Y_t are probabilities."""
         shown = carry.replace(estimate=jax.nn.softmax(carry.estimate))
         return super().step(params, shown, canvas, time, context)
 
-    def estimate(self, output: jax.Array, canvas: jax.Array) -> jax.Array:
+    def estimate(self, output: jax.Array, canvas: jax.Array, time: jax.Array) -> jax.Array:
         """Logits [B, h, w, V], certain where the token is known."""
         return jnp.where(known(canvas)[..., None], CERTAIN * canvas, output)
 
@@ -129,10 +125,6 @@ class Masked(Refiner):
             sure = jnp.where(known(canvas), jnp.inf, sure).reshape(shape[0], -1)
             rank = (-sure).argsort(axis=1).argsort(axis=1).reshape(shape)
         return revealed * (known(canvas) | (rank < share(to, shape)))[..., None]
-
-    def clip(self, estimate: jax.Array) -> jax.Array:
-        """Logits may be any numbers."""
-        return estimate
 
     def picture(self, params: Params, canvas: jax.Array) -> jax.Array:
         """What the likeliest tokens of a canvas or an estimate show, [B, H, W, 3] in [-1, 1]."""

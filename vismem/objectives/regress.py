@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from vismem.objectives.base import Batch, Metrics, Params
-from vismem.objectives.refine import PLAYER, Refiner
+from vismem.objectives.generative import PLAYER
+from vismem.objectives.refine import Refiner
 
 
 @dataclass(eq=False, kw_only=True)
@@ -20,7 +21,7 @@ class Regress(Refiner):
 
     players = (PLAYER,)
 
-    def estimate(self, output: jax.Array, canvas: jax.Array) -> jax.Array:
+    def estimate(self, output: jax.Array, canvas: jax.Array, time: jax.Array) -> jax.Array:
         return canvas + output
 
     def start(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -125,6 +125,7 @@ def _inner(params: dict[str, Any]) -> Iterator[Jaxpr]:
                 yield item
 
 
+@cache  # measured once a process
 def matmul_peak(size: int, dtype: str, tries: int = 4) -> float:
     """FLOP/s of one device in a product of matrices [size, size]: the best of a few."""
     x = jnp.ones((size, size), dtype)
