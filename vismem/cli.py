@@ -309,18 +309,16 @@ def edit(options: argparse.Namespace) -> None:
     from PIL import Image
 
     from vismem.data import images
+    from vismem.drawing import masks
 
-    picture, mask = (
-        file and images.read(*os.path.split(os.path.abspath(file)))
-        for file in (options.image, options.mask)
-    )
+    picture = images.read(*os.path.split(os.path.abspath(options.image)))
+    mask = masks.read(options.mask) if options.mask else None
 
     import vismem
     from vismem.drawing import editing
 
-    where = None if mask is None else mask.mean(-1) >= 128
     artist = vismem.load(options.folder)
-    edited = editing.edit(artist, picture, options.text, where, options.seed)
+    edited = editing.edit(artist, picture, options.text, mask, options.seed)
     save(Image.fromarray(edited), options.out)
 
 
