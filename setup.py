@@ -31,6 +31,7 @@ setup(
     ],
     extras_require={
         "captions": ["sacrebleu>=2.5", "pycocoevalcap>=1.2"],  # how near captions are
+        "chinese": ["noto-cjk-sans-otc>=0.0.1"],  # a font (OFL) for captions under pictures
         "edits": ["scikit-image>=0.25"],  # PSNR and SSIM
         "geneva": ["h5py>=3.11"],
         "launch": ["kubernetes-validate>=1.31", "kubeflow-trainer-api>=2"],  # for its tests
@@ -43,6 +44,7 @@ setup(
             "scikit-image>=0.25",
             "sacrebleu>=2.5",
             "pycocoevalcap>=1.2",
+            "noto-cjk-sans-otc>=0.0.1",
         ],
     },
     entry_points={"console_scripts": ["vismem = vismem.__main__:main"]},

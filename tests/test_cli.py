@@ -81,6 +81,7 @@ def test_the_installed_command_starts_itself_again_for_huge_pages(command, monke
         ("optimizer.lr=fast", "optimizer.lr='fast': expected float, not str"),
         ("batch_size=2.5", "batch_size=2.5: expected int, not float"),
         ("batch_size=0", "batch_size=0: must be above 0"),
+        ("seed=-1", "seed=-1: must be from 0 to"),
         ("memory.slot=4", "memory.slot=4: unknown key; did you mean 'memory.slots'?"),
         ("memory.update=lstm", "memory.update='lstm': expected"),
         ("objective.name=flw", "objective.name: unknown name 'flw'; did you mean 'flow'?"),
@@ -136,7 +137,10 @@ def test_commands_and_arguments_that_do_not_exist(tmp_path, fails):
     assert "invalid choice: 'trian'" in fails("trian")
     assert "--guidence" in fails("draw", str(tmp_path), "a circle", "--guidence", "2")
     assert "--steps" in fails("draw", str(tmp_path), "a circle", "--steps", "many")
-    assert "not a kind of picture" in fails("draw", str(tmp_path), "a circle", "--out", "out.txt")
+    for out in ("out.txt", "out.psd", "out"):
+        assert "not a kind of picture" in fails("draw", str(tmp_path), "a circle", "--out", out)
+    assert "invalid seed value: '-1'" in fails("talk", str(tmp_path), "--seed", "-1")
+    assert "File name too long" in fails("draw", "run" * 2000, "a circle")
 
 
 def rows(text):

@@ -50,8 +50,16 @@ def test_a_folder_is_indexed_and_searched(run, tmp_path, capsys):
         assert cli.main(["search", index, query, "--count", "2", "--out", str(sheet)]) == 0
         assert Image.open(sheet).height > 250  # two pictures
         sheet.unlink()
-    missing = ["search", index, str(tmp_path / "gone.png"), "--out", str(sheet)]
-    assert cli.main(missing) == 2
+    for where, query, said in (
+        (index, str(tmp_path / "gone.png"), "cannot be read"),
+        (index, " ", "a text is empty"),
+        (str(tmp_path), "red", "not an index"),
+    ):
+        assert cli.main(["search", where, query, "--out", str(sheet)]) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
+        assert not sheet.exists()
 
 
 def test_the_critic_scores_pairs(run):

@@ -28,7 +28,8 @@ def main(argv: list[str] | None = None) -> int:
             raise UserError(f"{settings[0]}: unknown argument; see vismem {options.command} --help")
         options.settings = settings
         return options.run(options) or 0
-    except UserError as error:
+    # Files that the system refuses, and bytes that are no text, are the user's to put right too.
+    except (UserError, OSError, UnicodeError) as error:
         print(f"vismem: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -40,6 +41,14 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def seed(text: str) -> int:
+    """One that both numpy and jax take."""
+    number = int(text)
+    if not 0 <= number < 2**32:
+        raise ValueError
+    return number
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -80,7 +89,7 @@ def arguments() -> argparse.ArgumentParser:
     sub.add_argument("--guidance", type=float, help="guidance scale, 1 for none")
     sub.add_argument("--solver", help="as drawing.solver; default as the config has it")
     sub.add_argument("--diversity", help="among drawings of a text: cads, repulsion or slots")
-    sub.add_argument("--seed", type=int, default=0, help="of the noise (0)")
+    sub.add_argument("--seed", type=seed, default=0, help="of the noise (0)")
     sub.add_argument(
         "--steps-strip",
         action="store_true",
@@ -103,7 +112,7 @@ def arguments() -> argparse.ArgumentParser:
     sub.add_argument(
         "--out", metavar="FOLDER", type=Path, default=Path("talk"), help="for pictures (talk)"
     )
-    sub.add_argument("--seed", type=int, default=0, help="of the noise of a new session (0)")
+    sub.add_argument("--seed", type=seed, default=0, help="of the noise of a new session (0)")
 
     sub = command(edit, "change a picture with a trained run")
     sub.add_argument("folder", metavar="RUN", help="a run's folder, e.g. runs/editing")
@@ -111,7 +120,7 @@ def arguments() -> argparse.ArgumentParser:
     sub.add_argument("--image", metavar="FILE", required=True, help="the picture")
     sub.add_argument("--mask", metavar="FILE", help="as large, white where the picture may change")
     sub.add_argument("--out", type=Path, default=Path("out.png"), help="the new one (out.png)")
-    sub.add_argument("--seed", type=int, default=0, help="of the noise (0)")
+    sub.add_argument("--seed", type=seed, default=0, help="of the noise (0)")
 
     sub = command(caption, "say what pictures show, with a trained run")
     sub.add_argument("folder", metavar="RUN", help="a run's folder, e.g. runs/captions")
@@ -184,7 +193,7 @@ def decoding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beams", type=int, default=1, help="texts extended side by side (1)")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 for no chance (0)")
     parser.add_argument("--top-p", type=float, default=1.0, help="share of a nucleus (1)")
-    parser.add_argument("--seed", type=int, default=0, help="of random texts (0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of random texts (0)")
 
 
 def train(options: argparse.Namespace) -> None:
@@ -278,7 +287,8 @@ def check_picture(out: Path) -> None:
     """Before the work that it is to hold is done."""
     from PIL import Image
 
-    if out.suffix.lower() not in Image.registered_extensions():
+    kind = Image.registered_extensions().get(out.suffix.lower())
+    if kind not in Image.SAVE:  # some are only read
         raise UserError(f"--out {out}: not a kind of picture; end it in .png")
 
 
@@ -288,7 +298,7 @@ def save(sheet: "Image.Image", out: Path) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(out)
     except OSError as error:
-        raise UserError(f"--out {out}: cannot be written: {error.strerror}") from None
+        raise UserError(f"--out {out}: cannot be written: {error.strerror or error}") from None
     print(out)
 
 
@@ -309,18 +319,16 @@ def edit(options: argparse.Namespace) -> None:
     from PIL import Image
 
     from vismem.data import images
+    from vismem.drawing import masks
 
-    picture, mask = (
-        file and images.read(*os.path.split(os.path.abspath(file)))
-        for file in (options.image, options.mask)
-    )
+    picture = images.read(*os.path.split(os.path.abspath(options.image)))
+    mask = masks.read(options.mask) if options.mask else None
 
     import vismem
     from vismem.drawing import editing
 
-    where = None if mask is None else mask.mean(-1) >= 128
     artist = vismem.load(options.folder)
-    edited = editing.edit(artist, picture, options.text, where, options.seed)
+    edited = editing.edit(artist, picture, options.text, mask, options.seed)
     save(Image.fromarray(edited), options.out)
 
 

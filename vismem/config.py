@@ -94,6 +94,8 @@ class RunConfig:
         for key in (*given, "batch_size", "log_every"):
             if getattr(self, key) <= 0:
                 raise UserError(f"{key}={getattr(self, key)!r}: must be above 0")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"seed={self.seed!r}: must be from 0 to {2**32 - 1}")
         if not 0 <= self.ema < 1:
             raise UserError(f"ema={self.ema!r}: must be at least 0 and below 1")
 

@@ -83,6 +83,26 @@ def test_a_session_goes_on_from_its_file_bit_by_bit(artist, tmp_path):
         assert json.loads(file.read("session.json"))["turns"][1]["text"] == "two"
 
 
+def test_a_mask_is_all_that_may_change_and_is_kept_by_the_file(artist, tmp_path):
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[2:5, 1:7] = True
+    session = artist.session(seed=5)
+    before = session.say("one")[0]
+    drawn = session.say("two", candidates=2, mask=mask)
+    assert (drawn[:, ~mask] == before[~mask]).all()
+    assert (drawn[0][mask] != before[mask]).any()
+    session.like(2)
+    session.save(tmp_path / "talk.vismem")
+    resumed = artist.resume(tmp_path / "talk.vismem")
+    np.testing.assert_array_equal(resumed.picture, session.picture)
+    np.testing.assert_array_equal(resumed.say("three"), session.say("three"))
+    session.undo(2), resumed.undo(2)
+    for one in (session, resumed):
+        np.testing.assert_array_equal(one.say("two", candidates=2, mask=mask), drawn)
+    session.undo()
+    assert (session.say("two", candidates=2) != drawn).any()
+
+
 def test_files_of_another_model_or_damaged_ones_are_refused(artist, tmp_path):
     path = tmp_path / "talk.vismem"
     session = artist.session()
@@ -123,6 +143,12 @@ def test_mistakes_in_a_session_are_named(artist):
     session.say("one")
     with pytest.raises(UserError, match="candidates 1 to 1"):
         session.like(2)
+    for mask, said in (
+        (np.ones((4, SIZE), bool), "mask: 8 x 4 pixels; the picture has 8 x 8"),
+        (np.zeros((SIZE, SIZE), bool), "nothing may change"),
+    ):
+        with pytest.raises(UserError, match=said):
+            session.say("two", mask=mask)
     assert len(session.turns) == 1
 
 
@@ -147,6 +173,33 @@ def test_a_talk_goes_on_after_a_mistake(artist, tmp_path):
     liked = np.asarray(Image.open(tmp_path / "out" / "2-2.png"))
     np.testing.assert_array_equal(artist.resume(file).picture, liked)
     assert len(talk.session.turns) == 2
+
+
+def test_a_mask_is_given_in_a_talk(artist, tmp_path):
+    shown, out = [], tmp_path / "out"
+    talk = Talk(artist.session(), out, shown.append)
+    sketch = np.zeros((SIZE, SIZE, 4), np.uint8)  # transparent where nothing is drawn
+    sketch[:4] = 255
+    for name, pixels in (("sketch", sketch), ("large", np.ones((9, 9, 3), np.uint8))):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    mistakes = ["0 0 1", "0.5 0 0.5 1", "0 0 nan 1", f"{tmp_path}/no.png", f"{tmp_path}/large.png"]
+    said = ["/mask 0 0 1 1", "one", *(f"/mask {mistake}" for mistake in mistakes)]
+    said += [f"/mask {tmp_path}/sketch.png", "two", "three", "/mask 0.5 0 1 0.3", "four"]
+    talk.run([*said, "/mask 0 0 1 0.5", "/mask", "five"])
+    named = [line for line in shown if line.startswith("vismem:")]
+    order = "left before right"
+    parts = ["no picture yet", "takes a file, or", order, order, "no.png", "the picture has 8 x 8"]
+    assert len(named) == len(parts)
+    assert all(part in line for part, line in zip(parts, named))
+    one, two, three, four, five = (np.asarray(Image.open(out / f"{i}.png")) for i in range(1, 6))
+    changed = [(a != b).any(-1) for a, b in ((one, two), (two, three), (three, four), (four, five))]
+    assert not changed[0][4:].any()
+    assert changed[0][:4].any()
+    assert changed[1][4:].any()  # a mask is of one sentence
+    assert changed[2][:3, 4:].any()
+    changed[2][:3, 4:] = False
+    assert not changed[2].any()
+    assert changed[3][4:].any()  # it was taken back
 
 
 def test_half_blocks_are_the_pixels():

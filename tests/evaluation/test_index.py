@@ -86,6 +86,12 @@ def test_mistakes_are_named(pictures, tmp_path):
         build(tmp_path / "none", Colors(), tmp_path / "run", out)
     with pytest.raises(UserError, match="not an index"):
         Index(out)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no pictures"):
+        build(tmp_path / "empty", Colors(), tmp_path / "run", out)
+    with pytest.raises(UserError, match="cannot be written"):
+        build(pictures, Colors(), tmp_path / "run", pictures / "red0.png")
+    assert not out.exists()
     build(pictures, Colors(), tmp_path / "run", out)
     with pytest.raises(UserError, match="name another --out"):
         build(pictures, Colors(weight=2.0), tmp_path / "run", out)
@@ -100,5 +106,45 @@ def test_mistakes_are_named(pictures, tmp_path):
     shutil.rmtree(out)
     out.mkdir()
     (out / index.ABOUT).write_text(json.dumps([]))
-    with pytest.raises(UserError, match="not an index"):
+    with pytest.raises(UserError, match=r"index\.json: damaged"):
         Index(out)
+
+
+def test_a_folder_of_other_things_is_left_alone(pictures, tmp_path):
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"of a model")
+    with pytest.raises(UserError, match="other things than an index"):
+        build(pictures, Colors(), tmp_path / "run", weights.parent)
+    assert list(weights.parent.iterdir()) == [weights]
+
+
+def test_a_damaged_shard_can_be_deleted(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(index, "SHARD", 4)
+    out = tmp_path / "index"
+    build(pictures, Colors(), tmp_path / "run", out)
+    (out / "000001.safetensors").unlink()
+    assert build(pictures, Colors(), tmp_path / "run", out) == (4, 0)
+    assert len(Index(out).pictures) == 12
+
+
+def test_a_shard_that_cannot_be_written_is_one_line(pictures, tmp_path):
+    out = tmp_path / "index"
+    build(pictures, Colors(), tmp_path / "run", out)
+    Image.new("RGB", (5, 5)).save(pictures / "new.png")
+    (out / ".shard.partial").mkdir()
+    with pytest.raises(UserError, match="cannot be written"):
+        build(pictures, Colors(), tmp_path / "run", out)
+
+
+def test_a_query_is_a_text_or_a_picture(pictures, tmp_path, monkeypatch):
+    out = tmp_path / "index"
+    build(pictures, Colors(), tmp_path / "run", out)
+    found = Index(out)
+    (tmp_path / "red").mkdir()
+    (tmp_path / "letter.txt").write_text("no picture")
+    monkeypatch.chdir(tmp_path)
+    found.sheet(Colors(), "red", 99)  # a folder's name, and more than there are
+    for query in ("letter.txt", "gone.png"):
+        with pytest.raises(UserError, match=query):
+            found.sheet(Colors(), query, 1)

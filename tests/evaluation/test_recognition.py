@@ -175,6 +175,46 @@ def test_near_misses_are_compared_with_their_own_caption():
     assert evaluator.run({"ema": None})["test/near_miss"] == 0
 
 
+def test_mistakes_are_named(monkeypatch):
+    monkeypatch.setitem(SOURCES, "one", f"{__name__}:One")
+    one = DataConfig(source={"name": "one"}, on_error="skip")
+    for evaluator, data, options, said in (
+        (ZeroShot, one, {"templates": ("a picture of {thing}",)}, "must stand for a class's name"),
+        (ZeroShot, one, {"templates": ("a picture",)}, "must stand for a class's name"),
+        (Probe, one, {"seed": 0}, "one class alone, 'thing'"),
+        (Probe, TINY, {"seed": 0, "count": 9, "train": 9, "shots": (0,)}, "shots=.0,.: must be"),
+        (ZeroShot, DataConfig(source={"name": "questions"}), {}, "no labels to classify by"),
+    ):
+        with pytest.raises(UserError, match=said):
+            evaluator(**TOWERS, data=data, **options)
+    critic = Critic(SimpleNamespace(embed_images=None, embed_texts=None), None)
+    with pytest.raises(UserError, match="nothing to score"):
+        critic.score([], [])
+
+
+class One:
+    """Pictures of one class, of which the second cannot be read."""
+
+    def __init__(self, *, split):
+        pass
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        if index == 1:
+            raise UserError("1.png: cannot be decoded")
+        return {"image": np.full((4, 4, 3), index, np.uint8), "text": "thing", "label": 0}
+
+
+def test_what_cannot_be_read_is_skipped_if_the_run_says_so(monkeypatch):
+    monkeypatch.setitem(SOURCES, "one", f"{__name__}:One")
+    given = TOWERS | {"data": DataConfig(source={"name": "one"}, on_error="skip")}
+    assert len(Retrieval(**given).images) == len(ZeroShot(**given).task.images) == 2
+    with pytest.raises(UserError, match=r"1\.png.*on_error=skip"):
+        Retrieval(**TOWERS, data=DataConfig(source={"name": "one"}))
+
+
 def test_what_has_no_towers_is_named():
     with pytest.raises(UserError, match="two towers"):
         Critic(SimpleNamespace(), None)

@@ -52,7 +52,11 @@ def test_similarity_is_full_for_the_reference_itself_and_falls():
     for metric in ("bleu", "cider"):
         assert same[metric] > near[metric] > others[metric]
     zh = [WORLD.example("test", i, lang="zh").text for i in range(40)]
-    assert captions.similarity(zh, zh, "zh")["cider"] == pytest.approx(10)
+    assert captions.similarity(zh, zh)["cider"] == pytest.approx(10)
+    moved = captions.similarity(zh, [text[1:] + text[0] for text in zh])
+    assert 5 < moved["cider"] < 10  # characters are words
+    mixed = texts[:20] + zh[:20], missed[:20] + zh[:20]
+    assert near["bleu"] < captions.similarity(*mixed)["bleu"] < 100
 
 
 def test_right_answers_by_sort():
@@ -62,7 +66,9 @@ def test_right_answers_by_sort():
         {"text": "1", "about": "count"},
         {"text": "1", "about": "count"},
     ]
-    assert answers.usual_answers(records) == {"exist": "yes", "count": "1"}
+    usual = answers.usual_answers(records)
+    assert usual == {"exist": "yes", "count": "1"}
+    assert usual["color"] == "1"
     found = answers.right(records, ["yes", "1", "1", "2"])
     assert found == {"": 0.5, "/count": 1 / 3, "/exist": 1.0}
     assert answers.right([{"text": "no"}], ["no"]) == {"": 1.0}

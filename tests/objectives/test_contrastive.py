@@ -86,6 +86,38 @@ def test_near_misses_are_more_wrong_texts_of_their_own_picture(loss):
     np.testing.assert_allclose(metrics["near_miss"], told.mean())
 
 
+@pytest.mark.parametrize("near_misses", [0, 2])
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_equal_captions_are_not_wrong_for_each_others_pictures(loss, near_misses):
+    objective, batch = make(loss=loss), batch_of(near_misses=near_misses)
+    number = np.array([0, 1, 0, 2, 1, 0])
+    batch["tokens"] = batch["tokens"][number]
+    params = params_of(objective)
+
+    right = np.eye(6, 6 + near_misses, dtype=bool)
+    counted = right | np.pad(
+        number[:, None] != number, ((0, 0), (0, near_misses)), constant_values=True
+    )
+
+    def wanted(params):
+        matching, missed = cosines(objective, params, batch)
+        logits = jnp.concatenate([matching, *(x[:, None] for x in missed)], axis=1)
+        logits = objective.logits(params, logits)
+        if loss == "sigmoid":
+            each = jax.nn.softplus(jnp.where(right, -logits, logits))
+            return jnp.where(counted, each, 0).sum() / len(logits)
+        rows = jax.nn.logsumexp(logits, axis=1, where=counted)
+        columns = jax.nn.logsumexp(logits[:, :6], axis=0, where=counted[:, :6])
+        return ((rows + columns) / 2 - jnp.diagonal(logits)).mean()
+
+    def found(params):
+        return objective.loss(PLAYER, params, batch, KEY)[0]
+
+    ways = [jax.jit(jax.value_and_grad(f))(params) for f in (wanted, found)]
+    for a, b in zip(*map(jax.tree.leaves, ways)):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
+
+
 def test_known_features_stand_for_their_pictures():
     objective, batch = make(), batch_of()
     params = params_of(objective)

@@ -1,4 +1,4 @@
-"""Sums over all pairs are those of the whole matrix of logits, which no device ever holds."""
+"""Sums over wrong pairs are those of the whole matrix of logits, which no device ever holds."""
 
 import json
 import os
@@ -24,16 +24,21 @@ def mixed(logsumexp, softplus, weights):
     return weights @ jnp.concatenate([rows, columns, softplus])
 
 
-def compare(mesh, batch=32):
+def compare(mesh, texts=20, batch=32):
+    """With so many different texts in the batch, equal ones on several devices."""
     x, y, weights = rows_of(0, batch, 5), rows_of(1, batch, 5), rows_of(2, 3 * batch)
+    number = np.random.default_rng(0).permutation(np.arange(batch) % texts)
+    tokens = jnp.asarray(np.stack([number // 3, number % 3], axis=1))  # alike in one token, or both
 
     def whole(x, y):
+        wrong = number[:, None] != number
         logits = x @ y.T
-        both = jax.nn.logsumexp(logits, 1), jax.nn.logsumexp(logits, 0)
-        return mixed(both, jax.nn.softplus(logits).sum(1), weights)
+        both = (jax.nn.logsumexp(logits, axis, where=wrong) for axis in (1, 0))
+        return mixed(both, (jax.nn.softplus(logits) * wrong).sum(1), weights)
 
     def ring(x, y):
-        return mixed(pairs.logsumexp(mesh, x, y), pairs.softplus(mesh, x, y), weights)
+        given = mesh, x, y, tokens
+        return mixed(pairs.logsumexp(*given), pairs.softplus(*given), weights)
 
     wanted, found = (jax.jit(jax.value_and_grad(f, (0, 1)))(x, y) for f in (whole, ring))
     for a, b in zip(jax.tree.leaves(wanted), jax.tree.leaves(found)):
@@ -43,12 +48,32 @@ def compare(mesh, batch=32):
 def temporary_bytes(mesh, batch):
     """Of a device, for a loss and its gradient."""
     x = jax.ShapeDtypeStruct((batch, 8), jnp.float32)
-    loss = jax.grad(lambda x, y: sum(map(jnp.sum, pairs.logsumexp(mesh, x, y))), (0, 1))
-    return jax.jit(loss).lower(x, x).compile().memory_analysis().temp_size_in_bytes
+    tokens = jax.ShapeDtypeStruct((batch, 32), jnp.int32)
+
+    def loss(x, y, tokens):
+        return sum(map(jnp.sum, pairs.logsumexp(mesh, x, y, tokens)))
+
+    compiled = jax.jit(jax.grad(loss, (0, 1))).lower(x, x, tokens).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
 
 
-def test_one_device():
-    compare(make_mesh(MeshConfig(), jax.devices()[:1]))
+@pytest.mark.parametrize("texts", [20, 32])
+def test_one_device(texts):
+    compare(make_mesh(MeshConfig(), jax.devices()[:1]), texts)
+
+
+def test_where_all_texts_are_equal_nothing_is_wrong():
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    x, y, tokens = rows_of(0, 4, 5), rows_of(1, 4, 5), jnp.ones((4, 2), int)
+
+    def loss(x, y):
+        rows, columns = pairs.logsumexp(mesh, x, y, tokens)
+        right = jnp.logaddexp(rows, 1.0) + jnp.logaddexp(columns, 1.0)
+        return (right + pairs.softplus(mesh, x, y, tokens)).sum()
+
+    found, gradients = jax.value_and_grad(loss, (0, 1))(x, y)
+    assert found == 4 * 2
+    assert all((gradient == 0).all() for gradient in gradients)
 
 
 PROGRAM = """

@@ -118,3 +118,19 @@ def source(config: DataConfig, split: str) -> Source:
     if not len(records):
         raise UserError(f"data.source: no examples in the {split} split of {dict(config.source)}")
     return records
+
+
+def some(config: DataConfig, split: str, count: int, spread: bool = False) -> list[Example]:
+    """Up to `count` examples of a split: the first ones, or `spread` over it evenly. What cannot be
+    read is left out, if `config.on_error` is "skip"."""
+    records, found = source(config, split), []
+    step = max(1, len(records) // count) if spread else 1
+    for index in range(0, len(records), step)[:count]:
+        try:
+            found.append(records[index])
+        except UserError as error:
+            if config.on_error == "raise":
+                raise UserError(f"{error} (data.on_error=skip passes over it)") from error
+    if not found:
+        raise UserError(f"data.source: none of its {split} examples can be read")
+    return found

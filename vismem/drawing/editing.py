@@ -5,6 +5,7 @@ from PIL import Image
 
 from vismem.data.edits import blank
 from vismem.data.images import resize
+from vismem.drawing import masks
 from vismem.drawing.artist import Artist
 from vismem.errors import UserError
 
@@ -28,12 +29,7 @@ def edit(
     """
     height, width = picture.shape[:2]
     where = np.ones((height, width), bool) if mask is None else mask
-    if where.shape != (height, width):
-        raise UserError(
-            f"mask: {where.shape[1]} x {where.shape[0]} pixels; the picture has {width} x {height}"
-        )
-    if not where.any():
-        raise UserError("mask: nothing may change; paint white what may")
+    masks.check(where, picture)
     side = min(height, width)
     rows, columns = (_around(where.any(axis), side) for axis in (1, 0))
     if mask is not None and where.sum() != where[rows, columns].sum():

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as write_tensors
 
+from vismem.drawing import masks
 from vismem.errors import UserError
 from vismem.models.generator import Carry
 from vismem.objectives.base import fingerprint
@@ -83,6 +84,7 @@ class Session:
         if mask is not None:
             if not self.turns:
                 raise UserError("mask: there is no picture yet that it could be of")
+            masks.check(mask, self.picture)
             kept = ~np.stack([mask] * candidates)
         seed = turn_seed(self._seed, len(self.turns))
         drawing = self._artist.draw([text] * candidates, seed=seed, carry=carry, kept=kept)

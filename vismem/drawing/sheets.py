@@ -1,6 +1,8 @@
 """Sheets: pictures with the texts they were drawn from under them, as one picture."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 
 import numpy as np
@@ -10,6 +12,7 @@ from vismem.drawing.artist import Drawing
 
 MARGIN = 8  # Pixels around every picture.
 INK, PAPER = "#222222", "#ffffff"
+log = logging.getLogger(__name__)
 
 
 def grid(
@@ -152,13 +155,24 @@ def enlarge(image: np.ndarray, side: int) -> Image.Image:
 
 @cache
 def _font(cjk: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    names = ("NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "Arial Unicode.ttf") if cjk else ()
-    for name in names:
-        try:
-            return ImageFont.truetype(name, 11)
-        except OSError:
-            continue
+    for name, face in _cjk_fonts() if cjk else ():
+        with suppress(OSError):
+            return ImageFont.truetype(name, 11, face)
+    if cjk:
+        log.warning(
+            "Chinese texts under pictures are boxes, for want of a font: "
+            "pip install 'vismem[chinese]', or install one on the system (Debian: fonts-noto-cjk)"
+        )
     return ImageFont.load_default(11)
+
+
+def _cjk_fonts() -> Iterator[tuple[str, int]]:
+    """Files that may be there, and which of a collection's faces is for simplified Chinese."""
+    with suppress(ImportError):
+        from noto_cjk_sans_otc import FONT_PATH  # of the extra `chinese`
+
+        yield str(FONT_PATH), 2
+    yield from (("NotoSansCJK-Regular.ttc", 2), ("wqy-microhei.ttc", 0), ("Arial Unicode.ttf", 0))
 
 
 def font(text: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

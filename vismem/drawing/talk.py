@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vismem.drawing import masks
 from vismem.drawing.sessions import Session
 from vismem.errors import UserError
 from vismem.registry import nearest
@@ -17,6 +18,9 @@ Say what to draw, then what to change. Also:
   /branch         try something else from here; again: back to where you were
   /candidates N   draw N at a time
   /like N         choose one of them, from 1
+  /mask FILE      the next sentence changes only what is white in this picture of the same size
+  /mask L T R B   or what is in a rectangle: its left, top, right and bottom, from 0 to 1
+  /mask           or anything again
   /save FILE      keep the conversation; vismem talk RUN --session FILE goes on with it
   /help
   /quit"""
@@ -36,7 +40,7 @@ class Talk:
     def __init__(self, session: Session, folder: Path, show: Callable[[str], None] = print):
         self.session, self.folder, self.show = session, folder, show
         self.candidates, self.branches, self.left = 1, 0, None
-        self.prefix = ""
+        self.prefix, self.mask = "", None
 
     def run(self, lines: Iterable[str]) -> None:
         """Goes on until the lines end, or one says /quit."""
@@ -60,6 +64,7 @@ class Talk:
             "branch": self._branch,
             "candidates": self._candidates,
             "like": self._like,
+            "mask": self._mask,
             "save": self._save,
             "help": lambda _: self.show(HELP),
         }
@@ -68,7 +73,8 @@ class Talk:
         commands[name](rest.strip())
 
     def _draw(self, text: str) -> None:
-        pictures = self.session.say(text, self.candidates)
+        mask, self.mask = self.mask, None  # whatever comes of it: it is of this sentence
+        pictures = self.session.say(text, self.candidates, mask)
         for number, picture in enumerate(pictures, 1):
             choice = f"-{number}" if len(pictures) > 1 else ""
             path = self.folder / f"{self.prefix}{len(self.session.turns)}{choice}.png"
@@ -103,6 +109,19 @@ class Talk:
     def _like(self, rest: str) -> None:
         self.session.like(_number("like", rest))
         self._show_picture()
+
+    def _mask(self, rest: str) -> None:
+        picture = self.session.picture
+        if picture is None:
+            raise UserError("/mask: there is no picture yet that it could be of")
+        self.mask = None
+        if not rest:
+            return
+        edges = _edges(rest)
+        mask = masks.rectangle(*edges, picture.shape[:2]) if edges else masks.read(rest)
+        masks.check(mask, picture)
+        self.mask = mask
+        self.show(blocks(np.where(mask[..., None], picture, picture // 4)))  # what stays is dark
 
     def _save(self, rest: str) -> None:
         if not rest:
@@ -143,6 +162,17 @@ def blocks(picture: np.ndarray) -> str:
         ]
         rows.append("".join(cells) + "\x1b[0m")
     return "\n".join(rows)
+
+
+def _edges(text: str) -> list[float] | None:
+    """Four numbers; None if it is a file's name."""
+    try:
+        edges = list(map(float, text.split()))
+    except ValueError:
+        return None
+    if len(edges) != 4:
+        raise UserError(f"/mask takes a file, or left, top, right and bottom, not {text!r}")
+    return edges
 
 
 def _number(command: str, text: str) -> int:

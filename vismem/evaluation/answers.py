@@ -33,9 +33,7 @@ class Answers:
     ):
         self.records = {}
         for split in ("train", *splits):
-            source = examples.source(data, split)
-            step = max(1, len(source) // count)
-            self.records[split] = [source[i * step] for i in range(min(count, len(source)))]
+            self.records[split] = examples.some(data, split, count, spread=True)
         train = self.records.pop("train")
         if "prompt" not in train[0]:
             raise UserError(
@@ -62,11 +60,14 @@ class Answers:
 
 
 def usual_answers(records: Sequence[Example]) -> dict[str | None, str]:
-    """For every sort of question (None where records have none) its most frequent answer."""
+    """For every sort of question (None where records have none) its most frequent answer; for one
+    that is not among them, that of all."""
     counts = defaultdict(Counter)
     for record in records:
         counts[record.get("about")][record["text"]] += 1
-    return {about: answers.most_common(1)[0][0] for about, answers in counts.items()}
+    [(usual, _)] = sum(counts.values(), Counter()).most_common(1)
+    each = {about: answers.most_common(1)[0][0] for about, answers in counts.items()}
+    return defaultdict(lambda: usual, each)
 
 
 def right(records: Sequence[Example], answers: Sequence[str]) -> dict[str, float]:

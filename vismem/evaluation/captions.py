@@ -1,5 +1,6 @@
 """Whether captions are true of their pictures: computed by the world, not judged."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,9 +9,12 @@ from vismem.data import DataConfig
 from vismem.data.tokenizers import Tokenizer
 from vismem.errors import UserError
 from vismem.evaluation.reader import Reader
+from vismem.models.decoding import Decoding
 from vismem.objectives.caption import Caption
 from vismem.worlds import Example, World
 from vismem.worlds.world import LANGUAGES
+
+CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")  # a character, or a sign
 
 
 class Captions:
@@ -45,7 +49,9 @@ class Captions:
             split: [self.world.example(split, i, **given) for i in range(count)] for split in splits
         }
         self.reader = Reader(objective, tokenizer)
-        similarity(["a"], ["a"])  # a library that is missing shows before the training
+        # A library that is missing, and a mistake in beams, show before the training.
+        similarity(["a"], ["a"])
+        Decoding(1, beams)
         self.size, self.beams = data.size, beams
 
     def run(self, state: Mapping[str, Any]) -> dict[str, float]:
@@ -63,7 +69,7 @@ def score(world: World, examples: Sequence[Example], texts: Sequence[str]) -> di
     true = [holds(world, text, example) for text, example in zip(texts, examples)]
     return {
         "holds": sum(true) / len(true),
-        **similarity([example.text for example in examples], texts, examples[0].lang),
+        **similarity([example.text for example in examples], texts),
     }
 
 
@@ -77,11 +83,9 @@ def holds(world: World, text: str, example: Example) -> bool:
     return False
 
 
-def similarity(
-    references: Sequence[str], texts: Sequence[str], lang: str = "en"
-) -> dict[str, float]:
-    """`bleu` and `cider` of texts against one reference each; words are Chinese characters, or what
-    spaces part."""
+def similarity(references: Sequence[str], texts: Sequence[str]) -> dict[str, float]:
+    """`bleu` and `cider` of texts against one reference each; words are Chinese characters, and
+    what spaces part."""
     try:
         from pycocoevalcap.cider.cider import Cider
         from sacrebleu.metrics import BLEU
@@ -89,10 +93,11 @@ def similarity(
         raise UserError(
             "evaluators: captions needs sacrebleu and pycocoevalcap; pip install 'vismem[captions]'"
         ) from None
-    bleu = BLEU(tokenize="zh" if lang == "zh" else "13a").corpus_score(texts, [references])
-    words = " ".join if lang == "zh" else str
-    cider, _ = Cider().compute_score(
-        {i: [words(text.lower())] for i, text in enumerate(references)},
-        {i: [words(text.lower())] for i, text in enumerate(texts)},
-    )
+    tokenize = "zh" if any(map(CHINESE.search, references)) else "13a"
+    bleu = BLEU(tokenize=tokenize).corpus_score(texts, [references])
+
+    def apart(side: Sequence[str]) -> dict[int, list[str]]:
+        return {i: [CHINESE.sub(r" \g<0> ", text.lower())] for i, text in enumerate(side)}
+
+    cider, _ = Cider().compute_score(apart(references), apart(texts))
     return {"bleu": bleu.score, "cider": float(cider)}

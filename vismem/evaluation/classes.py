@@ -46,8 +46,15 @@ def classes(data: DataConfig, split: str, count: int, templates: Sequence[str]) 
     """
     if data.source["name"] == "world":
         return of_world(data, split, count)
-    source = examples.source(data, split)
-    found = [source[i] for i in range(min(count, len(source)))]
+    for template in templates:
+        try:
+            if template.format("a") == template.format("b"):
+                raise ValueError("no {}")
+        except (ValueError, LookupError) as error:
+            raise UserError(
+                f"evaluators: template {template!r}: {{}} must stand for a class's name ({error})"
+            ) from None
+    found = examples.some(data, split, count)
     if "label" not in found[0]:
         raise UserError(
             f"evaluators: the source {data.source['name']!r} has no labels to classify by"

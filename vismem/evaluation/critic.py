@@ -84,6 +84,8 @@ class Critic:
     def _batched(
         self, embed: Callable[[Params, np.ndarray], Any], items: Sequence[np.ndarray]
     ) -> np.ndarray:
+        if not items:
+            raise UserError("critic: there is nothing to score")
         found = []
         for start in range(0, len(items), BATCH):
             chunk = list(items[start : start + BATCH])

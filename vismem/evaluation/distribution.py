@@ -40,8 +40,7 @@ class Distribution:
         count: int = 1024,
         nearest: int = 5,
     ):
-        source = examples.source(data, split)
-        kept = [source[i] for i in range(min(count, len(source)))]
+        kept = examples.some(data, split, count)
         if not 1 <= nearest < len(kept):
             raise UserError(f"evaluators: distribution: nearest={nearest} of {len(kept)} pictures")
         self.texts = [example["text"] for example in kept]

@@ -22,7 +22,7 @@ from vismem.errors import UserError
 from vismem.evaluation.critic import Critic
 from vismem.objectives.base import fingerprint
 
-ABOUT = "index.json"
+ABOUT, KEYS = "index.json", ("pictures", "run", "towers")
 SHARD = 1024  # Pictures in each.
 SIDE = 128  # Pixels of a picture on a sheet.
 log = logging.getLogger(__name__)
@@ -38,14 +38,18 @@ class Index:
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+        self.folder, file = Path(folder), Path(folder, ABOUT)
+        if not file.is_file():
+            raise UserError(f"{folder}: not an index (no {ABOUT} in it); `vismem index` makes one")
         try:
-            about = json.loads((self.folder / ABOUT).read_text())
-            self.root, self.run, self.towers = about["pictures"], about["run"], about["towers"]
-        except (OSError, ValueError, KeyError, TypeError):
-            raise UserError(f"{folder}: not an index; `vismem index` makes one") from None
+            about = json.loads(file.read_text())
+            self.root, self.run, self.towers = (str(about[key]) for key in KEYS)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{file}: damaged ({error}); delete {folder} and make it anew"
+            ) from None
         latest = {}  # of a picture that has changed the later embedding counts
-        self.shards = sorted(self.folder.glob("*.safetensors"))
+        self.shards = sorted(self.folder.glob("[0-9]*.safetensors"))
         for shard in self.shards:
             try:
                 with safe_open(shard, "numpy") as file:
@@ -78,7 +82,7 @@ class Index:
         if fingerprint(critic.params) != self.towers:
             raise UserError(f"{self.folder}: {self.run} has trained on since; make another index")
         file = Path(query)
-        if file.suffix.lower() in SUFFIXES:
+        if file.suffix.lower() in SUFFIXES or (file.suffix and os.path.isfile(file)):
             [embedding] = critic.images([read(str(file.parent), file.name)])
         else:
             [embedding] = critic.texts([query])
@@ -99,30 +103,34 @@ def build(folder: Path, critic: Critic, run: Path, out: Path) -> tuple[int, int]
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    about = {
-        "pictures": str(folder.resolve()),
-        "run": str(run.resolve()),
-        "towers": fingerprint(critic.params),
-    }
+    names = list(_pictures(folder))
+    if not names:
+        raise UserError(f"{folder}: holds no pictures ({', '.join(SUFFIXES)})")
+    root, towers = str(folder.resolve()), fingerprint(critic.params)
     try:
         if not (out / ABOUT).exists():
             out.mkdir(parents=True, exist_ok=True)
             partial = out / f".{ABOUT}.partial"
+            if {file.name for file in out.iterdir()} - {partial.name}:
+                raise UserError(f"{out}: holds other things than an index; name another --out")
+            about = dict(zip(KEYS, (root, str(run.resolve()), towers)))
             partial.write_text(json.dumps(about, indent=2) + "\n")
             partial.replace(out / ABOUT)
         index = Index(out)
-        if index.towers != about["towers"] or index.root != about["pictures"]:
+        if index.towers != towers or index.root != root:
             raise UserError(
                 f"{out}: is an index of {index.root} by {index.run} as it was; name another --out"
             )
-        return _add(index, critic)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written ({error.strerror}); make room") from None
+        return _add(index, critic, names)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{out}: cannot be written ({error}); make room, or name another") from None
 
 
-def _add(index: Index, critic: Critic) -> tuple[int, int]:
-    known, number = set(index.pictures), len(index.shards)
-    new = [name for name in _pictures(index.root) if name not in known]
+def _add(index: Index, critic: Critic, names: list[str]) -> tuple[int, int]:
+    known = set(index.pictures)
+    new = [name for name in names if name not in known]
+    # Damaged shards may have been deleted from among the others.
+    number = 1 + max((int(shard.stem) for shard in index.shards), default=-1)
     unread = 0
     for start in range(0, len(new), SHARD):
         images, listed = [], []
@@ -143,7 +151,7 @@ def _add(index: Index, critic: Critic) -> tuple[int, int]:
     return len(new) - unread, unread
 
 
-def _pictures(root: str) -> Iterator[str]:
+def _pictures(root: Path) -> Iterator[str]:
     """Names of the pictures in a folder and below, in a fixed order."""
     for folder, below, files in os.walk(root):
         below.sort()

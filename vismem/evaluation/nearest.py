@@ -34,12 +34,11 @@ class Nearest:
         count: int = 64,
         among: int = 5_000,
     ):
-        held_out, train = examples.source(data, split), examples.source(data, "train")
-        kept = [held_out[i] for i in range(min(count, len(held_out)))]
+        kept, train = examples.some(data, split, count), examples.some(data, "train", among)
         self.texts = [example["text"] for example in kept]
-        self.truth = np.stack([fit(example["image"], data.size) for example in kept])
-        self.train = np.stack(
-            [fit(train[i]["image"], data.size) for i in range(min(among, len(train)))]
+        self.truth, self.train = (
+            np.stack([fit(example["image"], data.size) for example in found])
+            for found in (kept, train)
         )
         self.artist, self.seed = artist, seed
 

@@ -42,6 +42,10 @@ class Probe:
         self.shots, self.draws = shots, 5
         self.train = classes(data, "train", train, ("{}",))
         self.test = classes(data, split, count, ("{}",))
+        if min(shots, default=1) < 1:
+            raise UserError(f"evaluators: probe: shots={shots}: must be at least 1 each")
+        if len(self.train.names) < 2:
+            raise UserError(f"evaluators: probe: one class alone, {self.train.names[0]!r}")
         if unknown := set(self.test.names) - set(self.train.names):
             raise UserError(f"evaluators: probe: no training picture of {sorted(unknown)[0]!r}")
 

@@ -44,8 +44,7 @@ class Retrieval:
         if data.source["name"] == "world":
             chosen = unambiguous(data, split, count)
         else:
-            source = examples.source(data, split)
-            chosen = [source[i] for i in range(min(count, len(source)))]
+            chosen = examples.some(data, split, count)
         self.images = [example["image"] for example in chosen]
         self.captions = [example.get("captions", (example["text"],)) for example in chosen]
 

@@ -1,5 +1,6 @@
 """Texts made token by token: the likeliest ones, random ones, or the best of a beam."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +36,8 @@ class Decoding:
         for key in ("length", "beams"):
             if getattr(self, key) < 1:
                 raise UserError(f"{key}={getattr(self, key)}: must be at least 1")
-        if self.temperature < 0:
-            raise UserError(f"temperature={self.temperature}: must not be negative")
+        if not 0 <= self.temperature < math.inf:
+            raise UserError(f"temperature={self.temperature}: must be a number of 0 or more")
         if not 0 < self.top_p <= 1:
             raise UserError(f"top_p={self.top_p}: must be above 0 and at most 1")
         if self.beams > 1 and self.temperature:

@@ -1,6 +1,13 @@
 """Pictures and the texts that fit them brought together, all others apart: two towers trained as in
 CLIP and LiT (softmax; Radford et al. 2021, Zhai et al. 2022) or SigLIP (sigmoid; Zhai et al. 2023).
 
+What a batch's captions share is not held against them: where two are equal, token for token, each
+is true of both pictures, and neither loss counts it as wrong (the elimination of Huynh et al. 2022,
+"Boosting contrastive self-supervised learning with false negative cancellation"). With them as
+wrong ones sigmoid would ask of one pair to fit and not to fit; softmax would be UniCL's (Yang et
+al. 2022), which asks that pictures of one text fit it equally well. Nobody wants to choose that, so
+there is no option for it.
+
 Which tower learns is the optimizer's affair: a locked image tower is `optimizer.freeze` with
 "vision_encoder/".
 """
@@ -146,8 +153,9 @@ class Contrastive:
         x = jnp.concatenate([scale * images, bias * ones], axis=1)
         y = jnp.concatenate([texts, ones], axis=1)
         if self.softmax:
-            rows, columns = pairs.logsumexp(self.mesh, x, y)
-            rows = jax.nn.logsumexp(jnp.concatenate([rows[:, None], missed], axis=1), axis=1)
+            rows, columns = pairs.logsumexp(self.mesh, x, y, batch["tokens"])
+            each = jnp.concatenate([rows[:, None], matching[:, None], missed], axis=1)
+            rows, columns = jax.nn.logsumexp(each, axis=1), jnp.logaddexp(columns, matching)
             return ((rows + columns) / 2 - matching).mean(), metrics
-        sums = pairs.softplus(self.mesh, x, y) + jax.nn.softplus(missed).sum(1)
-        return (sums - matching).mean(), metrics  # softplus(-z) = softplus(z) - z
+        wrong = pairs.softplus(self.mesh, x, y, batch["tokens"]) + jax.nn.softplus(missed).sum(1)
+        return (wrong + jax.nn.softplus(-matching)).mean(), metrics

@@ -1,4 +1,5 @@
-"""Sums over all pairs of two batches that are sharded over a mesh, as contrastive losses need them.
+"""Sums over the wrong pairs of two batches that are sharded over a mesh, as contrastive losses need
+them: of picture i and text j where text j is not text i.
 
 The logits x @ y.T of a global batch of B are never whole anywhere: each device keeps its own b rows
 of x, while the shards of y go from device to device in a ring until they are home again. A device
@@ -21,83 +22,96 @@ AXES = RULES["batch"]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def logsumexp(mesh: Mesh, x: Array, y: Array) -> tuple[Array, Array]:
-    """Log-sum-exps of the logits x @ y.T along both axes.
+def logsumexp(mesh: Mesh, x: Array, y: Array, tokens: Array) -> tuple[Array, Array]:
+    """Log-sum-exps of the wrong pairs' logits x @ y.T along both axes.
 
     Args:
       mesh: over whose data axes the batches are sharded.
-      x, y: float32 [B, E].
+      x, y: float32 [B, E]; x[i] and y[i] are a right pair.
+      tokens: int32 [B, L], the text of each; a pair is wrong where their texts differ.
 
     Returns:
-      [B] over all y for each x, and [B] over all x for each y.
+      [B] over the wrong y for each x, and [B] over the wrong x for each y; -inf where there are
+      none.
     """
 
     def block(own: Any, guest: Any) -> tuple[Any, Any]:
-        (x, rows), (y, columns) = own, guest
-        logits = x @ y.T
+        (x, mine, rows), (y, theirs, columns) = own, guest
+        logits = jnp.where(equal(mine, theirs), -jnp.inf, x @ y.T)
         rows = jnp.logaddexp(rows, jax.nn.logsumexp(logits, axis=1))
         columns = jnp.logaddexp(columns, jax.nn.logsumexp(logits, axis=0))
-        return (x, rows), (y, columns)
+        return (x, mine, rows), (y, theirs, columns)
 
     nothing = jnp.full(len(x), -jnp.inf)
-    (_, rows), (_, columns) = ring(mesh, block, (x, nothing), (y, nothing))
+    (*_, rows), (*_, columns) = ring(mesh, block, (x, tokens, nothing), (y, tokens, nothing))
     return rows, columns
 
 
-def _logsumexp_forward(mesh: Mesh, x: Array, y: Array) -> tuple[Any, Any]:
-    rows, columns = logsumexp(mesh, x, y)
-    return (rows, columns), (x, y, rows, columns)
+def _logsumexp_forward(mesh: Mesh, x: Array, y: Array, tokens: Array) -> tuple[Any, Any]:
+    rows, columns = logsumexp(mesh, x, y, tokens)
+    return (rows, columns), (x, y, tokens, rows, columns)
 
 
-def _logsumexp_backward(mesh: Mesh, kept: Any, gradients: Any) -> tuple[Array, Array]:
-    x, y, rows, columns = kept
+def _logsumexp_backward(mesh: Mesh, kept: Any, gradients: Any) -> tuple[Array, Array, None]:
+    x, y, tokens, rows, columns = kept
     by_rows, by_columns = gradients
 
     def block(own: Any, guest: Any) -> tuple[Any, Any]:
-        (x, rows, by_rows, to_x), (y, columns, by_columns, to_y) = own, guest
+        (x, mine, rows, by_rows, to_x), (y, theirs, columns, by_columns, to_y) = own, guest
         logits = x @ y.T
         by_logits = by_rows[:, None] * jnp.exp(logits - rows[:, None])
         by_logits += by_columns * jnp.exp(logits - columns)
+        by_logits = jnp.where(equal(mine, theirs), 0, by_logits)
         to_x, to_y = to_x + by_logits @ y, to_y + by_logits.T @ x
-        return (x, rows, by_rows, to_x), (y, columns, by_columns, to_y)
+        return (x, mine, rows, by_rows, to_x), (y, theirs, columns, by_columns, to_y)
 
-    own, guest = (x, rows, by_rows, jnp.zeros_like(x)), (y, columns, by_columns, jnp.zeros_like(y))
+    own = (x, tokens, rows, by_rows, jnp.zeros_like(x))
+    guest = (y, tokens, columns, by_columns, jnp.zeros_like(y))
     own, guest = ring(mesh, block, own, guest)
-    return own[-1], guest[-1]
+    return own[-1], guest[-1], None
 
 
 logsumexp.defvjp(_logsumexp_forward, _logsumexp_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def softplus(mesh: Mesh, x: Array, y: Array) -> Array:
-    """Sums over all y of the softplus of the logits x @ y.T, [B] for each x; arguments as above."""
+def softplus(mesh: Mesh, x: Array, y: Array, tokens: Array) -> Array:
+    """Sums over the wrong y of the softplus of the logits x @ y.T, [B] for each x; arguments as
+    above."""
 
     def block(own: Any, guest: Any) -> tuple[Any, Any]:
-        x, sums = own
-        return (x, sums + jax.nn.softplus(x @ guest.T).sum(1)), guest
+        (x, mine, sums), (y, theirs) = own, guest
+        each = jnp.where(equal(mine, theirs), 0, jax.nn.softplus(x @ y.T))
+        return (x, mine, sums + each.sum(1)), guest
 
-    (_, sums), _ = ring(mesh, block, (x, jnp.zeros(len(x))), y)
+    (*_, sums), _ = ring(mesh, block, (x, tokens, jnp.zeros(len(x))), (y, tokens))
     return sums
 
 
-def _softplus_forward(mesh: Mesh, x: Array, y: Array) -> tuple[Array, Any]:
-    return softplus(mesh, x, y), (x, y)
+def _softplus_forward(mesh: Mesh, x: Array, y: Array, tokens: Array) -> tuple[Array, Any]:
+    return softplus(mesh, x, y, tokens), (x, y, tokens)
 
 
-def _softplus_backward(mesh: Mesh, kept: Any, gradient: Array) -> tuple[Array, Array]:
-    x, y = kept
+def _softplus_backward(mesh: Mesh, kept: Any, gradient: Array) -> tuple[Array, Array, None]:
+    x, y, tokens = kept
 
     def block(own: Any, guest: Any) -> tuple[Any, Any]:
-        (x, by_sums, to_x), (y, to_y) = own, guest
+        (x, mine, by_sums, to_x), (y, theirs, to_y) = own, guest
         by_logits = by_sums[:, None] * jax.nn.sigmoid(x @ y.T)
-        return (x, by_sums, to_x + by_logits @ y), (y, to_y + by_logits.T @ x)
+        by_logits = jnp.where(equal(mine, theirs), 0, by_logits)
+        return (x, mine, by_sums, to_x + by_logits @ y), (y, theirs, to_y + by_logits.T @ x)
 
-    own, guest = ring(mesh, block, (x, gradient, jnp.zeros_like(x)), (y, jnp.zeros_like(y)))
-    return own[-1], guest[-1]
+    own, guest = (x, tokens, gradient, jnp.zeros_like(x)), (y, tokens, jnp.zeros_like(y))
+    own, guest = ring(mesh, block, own, guest)
+    return own[-1], guest[-1], None
 
 
 softplus.defvjp(_softplus_forward, _softplus_backward)
+
+
+def equal(mine: Array, theirs: Array) -> Array:
+    """Which of two lots of texts, int32 [b, L] each, are equal token for token: bool [b, b]."""
+    return (mine[:, None] == theirs).all(-1)
 
 
 def ring(

@@ -109,6 +109,9 @@ def make_evaluators(
         registry.check_type(every, int, f"evaluators.{label}.every")
         if every < 0:
             raise UserError(f"evaluators.{label}.every={every}: must not be negative")
+        count = options.get("count", 1)
+        if isinstance(count, int) and count < 1:
+            raise UserError(f"evaluators.{label}.count={count}: must be at least 1")
         evaluators[label] = (
             every,
             registry.build(
