@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vismem.parallel import rules
+
 Array = jax.Array
 Initializer = Callable[..., Array]
 KERNEL = nn.initializers.xavier_uniform()
@@ -51,7 +53,7 @@ class Dense(nn.Module):
         if self.use_bias:
             bias_init = nn.with_logical_partitioning(self.bias_init, self.axes[1:])
             y = y + self.param("bias", bias_init, (self.features,)).astype(self.dtype)
-        return y.reshape(*x.shape[:-1], self.features)
+        return rules.constrain(y.reshape(*x.shape[:-1], self.features), self.axes[1])
 
 
 def product(x: Array, kernel: Array) -> Array:
@@ -123,7 +125,7 @@ class Embed(nn.Module):
     def __call__(self, ids: Array) -> Array:
         init = nn.with_logical_partitioning(nn.initializers.normal(self.stddev), ("vocab", "embed"))
         table = self.param("embedding", init, (self.vocab_size, self.features))
-        return jnp.take(table, ids, axis=0).astype(self.dtype)
+        return rules.constrain(jnp.take(table, ids, axis=0).astype(self.dtype))
 
 
 class MLP(nn.Module):
