@@ -29,8 +29,8 @@ from vismem.training.state import Layout
 from vismem.training.step import compiled, make_train_step
 
 # The compiler spends a fifth of its time where it need not make the program fast. Which collectives
-# it needs is settled before. Memory is an upper bound: fewer buffers share space, and none are kept
-# beside the chip's HBM (experiments/RESULTS.md, "Plans").
+# it needs is settled before. Memory comes out larger: activations stay in HBM that would else be in
+# the chip's vector memory (experiments/RESULTS.md, "Plans").
 EFFORT = {"optimization_level": 9}  # XLA's O0
 CONVERSATIONS = ("dialogue", "geneva")  # sources whose records have turns
 SCALE = {"K": 2**10, "M": 2**20, "G": 2**30}
