@@ -12,6 +12,8 @@ from vismem.errors import UserError
 from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
 from vismem.objectives.flow import PLAYER, Flow
 
+TEXT = {"name": "transformer", "width": 16, "layers": 1, "heads": 2}
+
 
 def make_flow(
     memory: bool = True,
@@ -21,14 +23,13 @@ def make_flow(
     **options,
 ) -> Flow:
     return Flow(
-        text={"name": "transformer", "width": 16, "layers": 1, "heads": 2},
         vision={"name": "patches"},
         fusion={"name": "attention"},
         memory=MemoryConfig(enabled=memory, slots=3, update=update, places=places),
         strategy=StrategyConfig(enabled=strategy),
         vocab_size=11,
         image_size=8,
-        **{"painter": PainterConfig(width=16, layers=1, heads=2, patch=4), **options},
+        **{"text": TEXT, "painter": PainterConfig(width=16, layers=1, heads=2, patch=4), **options},
     )
 
 
@@ -172,9 +173,11 @@ def test_a_fresh_model_with_memory_is_the_one_without(places):
         np.testing.assert_array_equal(twin, value)
 
 
-def test_remat_changes_no_gradient():
-    def gradient(remat):
-        flow = make_flow(unroll=2, remat=remat)
+def test_remat_and_scans_change_no_gradient():
+    def gradient(on):
+        painter = PainterConfig(width=16, layers=2, heads=2, patch=4, scan=on)
+        text = {"name": "transformer", "width": 16, "layers": 2, "heads": 2, "scan": on}
+        flow = make_flow(unroll=2, remat=on, painter=painter, text=text)
         loss = lambda p: flow.loss(PLAYER, p, make_batch(), jax.random.key(0))[0]  # noqa: E731
         return jax.jit(jax.grad(loss))(make_params(flow))
 

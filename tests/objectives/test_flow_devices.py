@@ -31,7 +31,8 @@ def numbers(mesh):
     placed, rows = jax.device_put(params, rules.shardings(boxed, mesh)), hosts.put(batch, mesh)
     loss = jax.jit(jax.value_and_grad(lambda p, b: flow.loss(PLAYER, p, b, key)[0]))
     picture = jax.jit(lambda p, t: draw(flow, p, t, key, Euler(3), Guidance())[0])
-    return jax.device_get([*loss(placed, rows), picture(placed, rows["tokens"])])
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # as in a train step
+        return jax.device_get([*loss(placed, rows), picture(placed, rows["tokens"])])
 
 def error(found, expected):
     return float(np.abs(found - expected).max() / np.abs(expected).max())

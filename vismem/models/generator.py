@@ -13,7 +13,15 @@ from flax import struct
 from vismem import registry
 from vismem.errors import UserError
 from vismem.models import FUSION, TEXT, VISION
-from vismem.models.layers import MIXED, Array, Dense, sincos_2d, time_features
+from vismem.models.layers import (
+    MIXED,
+    Array,
+    Dense,
+    scans,
+    sincos_2d,
+    stack_blocks,
+    time_features,
+)
 from vismem.models.memory import Memory, StrategyHead
 from vismem.models.painter import Painter
 from vismem.models.vision.stems import PatchStem, check_patch, from_patches
@@ -88,7 +96,7 @@ class Context:
       tokens: the text, as it joins the attention of memory and painter, [B, N, D].
       mask: bool [B, N], the tokens that exist.
       vector: the pooled text, [B, E].
-      key_values: of the tokens for each of the painter's blocks, pairs of [B, N, H, D / H].
+      key_values: of the tokens for the painter's blocks, a pair of [B, N, layers, H, D / H].
       picture: that the turn begins with, [B, H, W, C]; None for a model that begins with an empty
         canvas always.
       before: the same as the painter sees it, a vector a patch, [B, P, D].
@@ -97,7 +105,7 @@ class Context:
     tokens: Array
     mask: Array
     vector: Array
-    key_values: tuple[tuple[Array, Array], ...]
+    key_values: tuple[Array, Array]
     picture: Array | None = None
     before: Array | None = None
 
@@ -179,6 +187,14 @@ class Generator(nn.Module):
             m = self.memory
             self.f = Memory(m.slots, p.width, p.heads, m.update, places, dtype=dtype)
             self.g = StrategyHead(p.width, self.strategy.enabled, dtype=dtype)
+
+    @nn.nowrap
+    def stacked(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Parameters as a loop over steps should have them: with the painter's blocks stacked, if
+        they run as a scan, before the loop and not in each step."""
+        if not scans(self.painter.scan):
+            return params
+        return {**params, "paint": stack_blocks(params["paint"])}
 
     @in_precision
     def encode(

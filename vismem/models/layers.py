@@ -6,13 +6,15 @@ products run in `dtype`; norms and softmax run in float32 and return to `dtype`.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from vismem.parallel import rules
 
 Array = jax.Array
 Initializer = Callable[..., Array]
@@ -23,8 +25,8 @@ KERNEL = nn.initializers.xavier_uniform()
 POSITION_SCALE = 2.0
 STEM = nn.initializers.variance_scaling(0.09, "fan_in", "normal")
 
-
 MIXED = "BF16_BF16_F32"
+STACKED = "blocks"
 
 
 class Dense(nn.Module):
@@ -51,7 +53,7 @@ class Dense(nn.Module):
         if self.use_bias:
             bias_init = nn.with_logical_partitioning(self.bias_init, self.axes[1:])
             y = y + self.param("bias", bias_init, (self.features,)).astype(self.dtype)
-        return y.reshape(*x.shape[:-1], self.features)
+        return rules.constrain(y.reshape(*x.shape[:-1], self.features), self.axes[1])
 
 
 def product(x: Array, kernel: Array) -> Array:
@@ -220,6 +222,33 @@ class Block(nn.Module):
             LayerNorm(name="norm_attention")(x), mask
         )
         return x + MLP(4 * x.shape[-1], dtype=self.dtype, name="mlp")(LayerNorm(name="norm_mlp")(x))
+
+
+def scans(scan: bool | None) -> bool:
+    """Whether blocks of one kind run as a `lax.scan` over one that is compiled: `scan`, or where
+    that is None on accelerators. On a CPU the scan costs a third more time."""
+    return jax.default_backend() != "cpu" if scan is None else scan
+
+
+def stack_blocks(params: Mapping[str, Any]) -> dict[str, Any]:
+    """A module's parameters with those of `block_0`, `block_1`, ... as one tree STACKED, of leaves
+    [layers, ...]: what a scan over the blocks takes.
+
+    They are kept one by one, so that freezing, adapters and checkpoints see one layout. The copy is
+    small against the products; a loop around the scan should find it made.
+    """
+    rest = {name: p for name, p in params.items() if not name.startswith("block_")}
+    blocks = [params[f"block_{i}"] for i in range(len(params) - len(rest))]
+    return rest | {STACKED: jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)}
+
+
+def scan_blocks(block: nn.Module, params: Mapping[str, Any], x: Array, *args: Any) -> Array:
+    """x through all blocks of a module's parameters, `block(x, *args)` each, in a scan."""
+
+    def layer(x: Array, own: Any) -> tuple[Array, None]:
+        return block.apply({"params": own}, x, *args), None
+
+    return jax.lax.scan(layer, x, stack_blocks(params)[STACKED])[0]
 
 
 def sincos(positions: np.ndarray, width: int, longest: float = 10_000.0) -> np.ndarray:

@@ -1,12 +1,22 @@
 """The painter: Y_{t+1} = paint(X_t, C, S_t), a transformer over [patches; slots; text]."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vismem.models.layers import Array, Dense, RelativeBias, normalize, split_heads
+from vismem.models.layers import (
+    STACKED,
+    Array,
+    Dense,
+    RelativeBias,
+    normalize,
+    scans,
+    split_heads,
+    stack_blocks,
+)
 
 ZEROS = nn.initializers.zeros
 # What a block keeps for its backward pass: all of it, the products with its parameters, or nothing
@@ -90,8 +100,7 @@ class Painter(nn.Module):
     Attributes:
       width, layers, heads: of the transformer.
       outputs: numbers a patch, patch * patch * channels. pixels: patch * patch.
-      scan: one compiled block in a `lax.scan` instead of `layers` of them, as in
-        `transformer.Stack`; None for yes on accelerators.
+      scan: whether its blocks run as a scan; see `layers.scans`.
       remat: what a block keeps for its backward pass, by name in `REMAT`; the rest is computed
         again.
     """
@@ -119,16 +128,17 @@ class Painter(nn.Module):
         self.output = Dense(self.outputs, ("embed", None), kernel_init=ZEROS)
         self.copy = Dense(self.pixels, ("embed", None), kernel_init=ZEROS)
 
-    def read_text(self, text: Array) -> tuple[tuple[Array, Array], ...]:
-        """Keys and values of text tokens [B, N, D] for every block, each [B, N, H, D / H]."""
-        parts = split_heads(self.text_key_value(text), self.heads, 2 * self.layers)
-        return tuple((normalize(key), value) for key, value in zip(parts[::2], parts[1::2]))
+    def read_text(self, text: Array) -> tuple[Array, Array]:
+        """Keys and values of text tokens [B, N, D] for all blocks, [B, N, layers, H, D / H]."""
+        shape = (*text.shape[:2], self.layers, 2, self.heads, self.width // self.heads)
+        key, value = jnp.unstack(self.text_key_value(text).reshape(shape), axis=3)
+        return normalize(key), value
 
     def __call__(
         self,
         patches: Array,
         slots: Array,
-        text: tuple[tuple[Array, Array], ...],
+        text: tuple[Array, Array],
         mask: Array,
         condition: Array,
         copies: bool = False,
@@ -148,20 +158,19 @@ class Painter(nn.Module):
         count = patches.shape[1]
         x = jnp.concatenate([patches, slots], axis=1)
         if self.is_initializing():
-            for block, key_value in zip(self.blocks, text):
+            for block, key_value in zip(self.blocks, by_layer(text)):
                 x = block(x, slots.shape[1], key_value, mask, condition)
         else:
-            params = [self.variables["params"][f"block_{i}"] for i in range(self.layers)]
-            x = self._run(x, slots.shape[1], list(zip(params, text)), mask, condition)
+            x = self._run(x, slots.shape[1], text, mask, condition)
         shift, scale = jnp.split(self.modulation(nn.silu(condition))[:, None], 2, axis=-1)
         painted = normalize(x[:, :count]) * (1 + scale) + shift
         copied = jax.nn.sigmoid(self.copy(painted)) if copies else None
         return self.output(painted), copied, x[:, count:]
 
     def _run(
-        self, x: Array, slots: int, layers: list[tuple[Any, Any]], mask: Array, condition: Array
+        self, x: Array, slots: int, text: tuple[Array, Array], mask: Array, condition: Array
     ) -> Array:
-        """The blocks one after the other, given the parameters and the text of each."""
+        """The blocks one after the other."""
         block = PainterBlock(self.heads, dtype=self.dtype, parent=None)
 
         def layer(x: Array, own: tuple[Any, Any]) -> tuple[Array, None]:
@@ -170,9 +179,16 @@ class Painter(nn.Module):
 
         if self.remat != "none":
             layer = jax.checkpoint(layer, policy=REMAT[self.remat])
-        if jax.default_backend() != "cpu" if self.scan is None else self.scan:
-            stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
-            return jax.lax.scan(layer, x, stacked)[0]
-        for own in layers:
-            x, _ = layer(x, own)
+        params = self.variables["params"]
+        if scans(self.scan):
+            params = params if STACKED in params else stack_blocks(params)
+            text = jax.tree.map(lambda t: jnp.moveaxis(t, 2, 0), text)
+            return jax.lax.scan(layer, x, (params[STACKED], text))[0]
+        for i, own_text in enumerate(by_layer(text)):
+            x, _ = layer(x, (params[f"block_{i}"], own_text))
         return x
+
+
+def by_layer(text: tuple[Array, Array]) -> Iterator[tuple[Array, Array]]:
+    """Keys and values for each block, [B, N, H, D / H]."""
+    return zip(*(jnp.unstack(t, axis=2) for t in text))

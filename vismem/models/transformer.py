@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from vismem.errors import UserError
-from vismem.models.layers import KERNEL, Array, Dense, LayerNorm
+from vismem.models.layers import KERNEL, Array, Dense, LayerNorm, scan_blocks, scans
 from vismem.registry import nearest
 
 # By the names that config.json files give them.
@@ -239,10 +239,8 @@ class Stack(nn.Module):
     Attributes:
       block: makes one, e.g. `partial(Block, heads=12, hidden=3072)`.
       layers: how many.
-      scan: one compiled block in a `lax.scan` instead of `layers` of them; None for yes on
-        accelerators, no on the CPU, where the scan costs a third more time. Parameters are named
-        `block_0`, `block_1`, ... either way, and stacked as the scan begins: a copy that is small
-        against the products, while freezing, adapters and checkpoints see one layout.
+      scan: whether they run as a scan; see `scans`. Parameters are named `block_0`, `block_1`, ...
+        either way.
     """
 
     block: Callable[..., nn.Module]
@@ -251,16 +249,8 @@ class Stack(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *args: Any) -> Array:
-        scan = jax.default_backend() != "cpu" if self.scan is None else self.scan
-        if not scan or self.layers < 2 or self.is_initializing():
+        if not scans(self.scan) or self.layers < 2 or self.is_initializing():
             for i in range(self.layers):
                 x = self.block(name=f"block_{i}")(x, *args)
             return x
-        params = [self.variables["params"][f"block_{i}"] for i in range(self.layers)]
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
-        block = self.block(parent=None)
-
-        def layer(x: Array, params: Any) -> tuple[Array, None]:
-            return block.apply({"params": params}, x, *args), None
-
-        return jax.lax.scan(layer, x, stacked)[0]
+        return scan_blocks(self.block(parent=None), self.variables["params"], x, *args)

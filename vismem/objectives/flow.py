@@ -224,6 +224,7 @@ class Flow(Generative):
           The loss, and metrics: `mse`, the squared error of the picture at each chain's cleanest
           step.
         """
+        params = params | {PLAYER: self.generator.stacked(params[PLAYER])}
         conversation, said = is_conversation(batch), by_turn(batch)
         count, size = said["mask"].shape
 

@@ -187,6 +187,7 @@ class Masked(Refiner):
           The loss in nats a token, and metrics: `accuracy`, the share of masked tokens that are the
           likeliest, at each chain's least masked canvas.
         """
+        params = params | {PLAYER: self.generator.stacked(params[PLAYER])}
         text, fsq = batch["tokens"], self.codec.autoencoder.fsq
         tokens = fsq.tokens(self.codec.encode(params, batch["image"]))
         size = len(tokens)

@@ -37,6 +37,25 @@ def spec(axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh) -> Pa
     return PartitionSpec(*parts)
 
 
+def constrain(x: jax.Array, features: str | None = None) -> jax.Array:
+    """Activations [B, ..., F], their examples over the mesh as the batch's are.
+
+    Parameters and examples are parted over the same devices. Left alone, the compiler may well
+    gather the examples, to multiply all of them with each device's part of a kernel.
+
+    Args:
+      features: logical axis of F.
+
+    Returns:
+      x itself, where the function is not traced for a mesh (training/step.py).
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return x
+    axes = ("batch", *(None,) * (x.ndim - 2), features)
+    return jax.lax.with_sharding_constraint(x, spec(axes, x.shape, mesh))
+
+
 def shardings(abstract: Any, mesh: Mesh) -> Any:
     """Shardings of a tree of parameters: the tree's structure once it is unboxed.
 

@@ -28,6 +28,10 @@ from vismem.training.flops import matmul_flops, train_flops
 from vismem.training.state import Layout
 from vismem.training.step import compiled, make_train_step
 
+# The compiler spends a fifth of its time where it need not make the program fast. Which collectives
+# it needs is settled before. Memory comes out larger: activations stay in HBM that would else be in
+# the chip's vector memory (experiments/RESULTS.md, "Plans").
+EFFORT = {"optimization_level": 9}  # XLA's O0
 CONVERSATIONS = ("dialogue", "geneva")  # sources whose records have turns
 SCALE = {"K": 2**10, "M": 2**20, "G": 2**30}
 
@@ -127,7 +131,7 @@ def make(config: RunConfig, chip: Chip, devices: Sequence[jax.Device]) -> Plan:
     lowered = step.lower(layout.shapes, batch)
     used = available = collectives = None
     try:
-        program = lowered.compile()
+        program = lowered.compile(compiler_options=EFFORT)
     except jax.errors.JaxRuntimeError as error:
         used, available = missing_memory(error)
     else:
@@ -157,6 +161,8 @@ def make(config: RunConfig, chip: Chip, devices: Sequence[jax.Device]) -> Plan:
 
 def parts(config: RunConfig, mesh: Any) -> tuple[Objective, dict[str, jax.ShapeDtypeStruct]]:
     """The objective, and the shapes of a batch."""
+    if config.text.get("name") == "transformer":
+        config = dataclasses.replace(config, text=config.text | {"scan": config.painter.scan})
     for part, known in encoders.ENCODERS.items():
         choice = getattr(config, part)
         if folder := pretrained_folder(config, part):

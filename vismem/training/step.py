@@ -115,8 +115,13 @@ def mean_gradient(
 
 def compiled(train_step: TrainStep, shardings: Any, mesh: Mesh) -> Any:
     """`train_step` jitted for states with `shardings`, which it consumes: memory is reused."""
+
+    def on_mesh(state: State, batch: Batch) -> tuple[State, Metrics]:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # for `rules.constrain`
+            return train_step(state, batch)
+
     return jax.jit(
-        train_step,
+        on_mesh,
         in_shardings=(shardings, rules.batch_sharding(mesh)),
         out_shardings=(shardings, rules.replicated(mesh)),
         donate_argnums=0,

@@ -1,5 +1,6 @@
 """A text transformer trained from scratch."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -7,19 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from vismem.errors import UserError
-from vismem.models.layers import Array, Block, Embed, LayerNorm, sincos
+from vismem.models.layers import Array, Block, Embed, LayerNorm, scan_blocks, scans, sincos
 
 
 class TextTransformer(nn.Module):
     """Token ids int32 [B, L] (0 is padding) -> features [B, L, width] and mask bool [B, L].
 
-    Padding never changes the features of what is not padding.
+    Padding never changes the features of what is not padding. `scan`: see `layers.scans`.
     """
 
     vocab_size: int
     width: int = 128
     layers: int = 2
     heads: int = 4
+    scan: bool | None = None
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -29,6 +31,10 @@ class TextTransformer(nn.Module):
         mask = tokens > 0
         x = Embed(self.vocab_size, self.width, stddev=1.0, dtype=self.dtype, name="embed")(tokens)
         x = x + sincos(np.arange(tokens.shape[1]), self.width).astype(self.dtype)
-        for i in range(self.layers):
-            x = Block(self.heads, dtype=self.dtype, name=f"block_{i}")(x, mask)
+        block = partial(Block, self.heads, dtype=self.dtype)
+        if scans(self.scan) and not self.is_initializing():
+            x = scan_blocks(block(parent=None), self.variables["params"], x, mask)
+        else:
+            for i in range(self.layers):
+                x = block(name=f"block_{i}")(x, mask)
         return LayerNorm(name="norm")(x), mask

@@ -11,6 +11,7 @@ from jax import lax
 
 from vismem.models.features import Features
 from vismem.models.layers import Array
+from vismem.parallel import rules
 
 Norm = Literal["group", "batch"]
 
@@ -27,7 +28,8 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        init = nn.with_logical_partitioning(nn.initializers.he_normal(), (None, None, None, "mlp"))
+        axes = (None, None, "embed", "mlp")
+        init = nn.with_logical_partitioning(nn.initializers.he_normal(), axes)
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
         kernel = self.param("kernel", init, shape).astype(self.dtype)
         pad = self.kernel // 2 if self.padding is None else self.padding
@@ -41,7 +43,7 @@ class Conv(nn.Module):
         if self.use_bias:
             init = nn.with_logical_partitioning(nn.initializers.zeros, ("mlp",))
             y = y + self.param("bias", init, (self.features,)).astype(self.dtype)
-        return y
+        return rules.constrain(y, "mlp")
 
 
 class ChannelNorm(nn.Module):
