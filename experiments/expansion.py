@@ -18,7 +18,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 64
-    config.steps = 2_000
+    config.steps = 6_000
     config.data = {
         "source": {"name": "expansions", "preset": "tiny", "lang": argument or "en"},
         "size": 32,  # nothing looks at the pictures
@@ -27,16 +27,23 @@ def get_config(argument: str = "") -> ConfigDict:
     config.text = {
         "name": "t5",
         "width": 128,
-        "layers": 2,
-        "decoder_layers": 2,
+        "layers": 3,
+        "decoder_layers": 3,
         "heads": 4,
         "head_dim": 32,
         "hidden": 256,
     }
     config.objective = {"name": "expand"}
-    config.optimizer = {"name": "muon", "lr": 3e-3, "warmup": 100}
-    config.ema = 0.99
+    config.optimizer = {
+        "name": "muon",
+        "lr": 3e-3,
+        "warmup": 100,
+        # T5 does not divide its attention's logits by sqrt(head_dim): its queries begin smaller by
+        # as much, and so must their steps be.
+        "lr_factors": (("/query/kernel", 32**-0.5),),
+    }
+    config.ema = 0.998
     config.log_every = 50
-    config.checkpoint = {"every": 500, "keep": 1, "best": ""}
-    config.evaluators = {"expansions": {"name": "expansions", "every": 500}}
+    config.checkpoint = {"every": 1_500, "keep": 1, "best": ""}
+    config.evaluators = {"expansions": {"name": "expansions", "every": 1_500}}
     return config

@@ -1,4 +1,4 @@
-"""The captioner of captions.py learns to answer questions about pictures of the tiny world.
+"""A captioner learns to answer questions about pictures of the tiny world.
 
     vismem train experiments/questions.py
     vismem ask runs/questions picture.png "how many red circles are there?"
@@ -22,6 +22,11 @@ def get_config(argument: str = "") -> ConfigDict:
     made.data.source = {"name": "questions", "preset": "tiny", "lang": "en"}
     made.data.tokenizer.length = 16
     made.objective.length = 2  # a word, and its end
+    # Finding what a question asks about takes more steps where patches and words are together.
+    made.vision.layers, made.text.layers = 2, 4
+    # T5 does not divide its attention's logits by sqrt(head_dim): its queries begin smaller by as
+    # much, and so must their steps be.
+    made.optimizer.lr_factors = (("/text_model/.*/query/kernel", 32**-0.5),)
     made.evaluators = {
         "loss": {"name": "loss", "every": 1_000, "count": 512},
         "progress": {"name": "answers", "every": 1_000, "splits": ("val",), "count": 512},
