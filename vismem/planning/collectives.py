@@ -132,7 +132,8 @@ def _group(line: str) -> int:
     """Devices that one collective is among."""
     if groups := re.search(r"replica_groups=\[\d+,(\d+)\]", line):
         return int(groups[1])
-    if groups := re.search(r"replica_groups=mesh\[(.*?)\] ?\{(.*?)\}", line):
+    named = r"replica_groups=mesh\[(.*?)\](?:, device_ids=\S+)? ?\{(.*?)\}"
+    if groups := re.search(named, line):
         sizes = dict(re.findall(r"'(\w+)'=(\d+)", groups[1]))
         return math.prod(int(sizes[axis]) for axis in re.findall(r"'(\w+)'", groups[2]))
     if groups := re.search(r"replica_groups=\{\{([\d,]*)\}", line):
