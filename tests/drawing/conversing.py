@@ -13,7 +13,7 @@ from vismem.objectives.flow import Flow
 SIZE = 8
 
 
-def make_artist(seed: int, masks: bool = True) -> Artist:
+def make_artist(seed: int, masks: bool = True, size: int = SIZE) -> Artist:
     """Of a seed of its parameters."""
     flow = Flow(
         text={"name": "transformer", "width": 8, "layers": 1, "heads": 2},
@@ -23,13 +23,13 @@ def make_artist(seed: int, masks: bool = True) -> Artist:
         memory=MemoryConfig(slots=3),
         strategy=StrategyConfig(),
         vocab_size=11,
-        image_size=SIZE,
+        image_size=size,
     )
     batch = {
-        "image": np.zeros((1, 1, SIZE, SIZE, 3), np.uint8),
+        "image": np.zeros((1, 1, size, size, 3), np.uint8),
         "tokens": np.zeros((1, 1, 5), np.int32),
         "mask": np.ones((1, 1), bool),
-        "kept": np.zeros((1, 1, SIZE, SIZE), bool),
+        "kept": np.zeros((1, 1, size, size), bool),
     }
     if not masks:
         del batch["kept"]

@@ -1,5 +1,8 @@
 """The feedback loop: what it keeps, when it stops, what it costs, and each strategy of it."""
 
+import json
+import runpy
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -18,6 +21,7 @@ from vismem.drawing.sessions import turn_seed
 from vismem.errors import UserError
 from vismem.models.generator import Carry
 
+ROOT = Path(__file__).parents[2]
 COLORS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1)}
 
 
@@ -277,3 +281,19 @@ def test_the_command(monkeypatch, tmp_path, capsys, artist):
         error = capsys.readouterr().err
         assert said in error
         assert error.count("\n") == 1
+
+
+def test_the_benchmark_corrects_what_converses(monkeypatch, tmp_path):
+    artist, colors = make_artist(0, size=32), Colors()
+    colors.score = lambda pictures, texts: (colors.images(pictures) * colors.texts(texts)).sum(1)
+    monkeypatch.setattr("vismem.training.run.load", lambda folder: artist)
+    monkeypatch.setattr("vismem.training.run.critic", lambda folder: colors)
+    monkeypatch.chdir(tmp_path)
+    data = {"source": {"name": "dialogue", "preset": "tiny"}, "size": 32}
+    Path("config.json").write_text(json.dumps({"data": data}))
+    command = "feedback.py . towers --count 2 --rounds 2 --threshold 1 --out table"
+    monkeypatch.setattr("sys.argv", command.split())
+    runpy.run_path(str(ROOT / "benchmarks" / "feedback.py"), run_name="__main__")
+    table = Path("table.md").read_text()
+    assert all(f"| {name} | 2 |" in table for name in STRATEGIES)
+    assert Path("table.png").exists()
