@@ -28,12 +28,10 @@ def show(first: Path, second: Path, console: Console | None = None) -> None:
 
 def draw(first: Path, second: Path, against: str = "step") -> Figure:
     """Every curve that both runs have, one over the other, against "step" or "seconds". What was
-    measured only once, in the end, is no curve."""
-    one, other = (
-        {name: curve for name, curve in curves.read(run, against).items() if len(curve[0]) > 1}
-        for run in (first, second)
-    )
+    measured only once, in the end, is left out where there are others."""
+    one, other = curves.read(first, against), curves.read(second, against)
     shared = [name for name in one if name in other]
+    shared = [n for n in shared if len(one[n][0]) + len(other[n][0]) > 2] or shared
     if not shared:
         raise UserError(f"{first} and {second}: have no curve in common")
     panels = {n: {str(first): one[n], str(second): other[n]} for n in shared}
