@@ -40,7 +40,7 @@ def get_config(argument: str = "") -> ConfigDict:
         "warmup": 100,
         # T5 does not divide its attention's logits by sqrt(head_dim): its queries begin smaller by
         # as much, and so must their steps be.
-        "lr_factors": (("/query/kernel", 32**-0.5),),
+        "lr_factors": (("/query/kernel", config.text.head_dim**-0.5),),
     }
     config.ema = 0.998
     config.log_every = 50

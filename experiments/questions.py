@@ -26,7 +26,7 @@ def get_config(argument: str = "") -> ConfigDict:
     made.vision.layers, made.text.layers = 2, 4
     # T5 does not divide its attention's logits by sqrt(head_dim): its queries begin smaller by as
     # much, and so must their steps be.
-    made.optimizer.lr_factors = (("/text_model/.*/query/kernel", 32**-0.5),)
+    made.optimizer.lr_factors = (("/text_model/.*/query/kernel", made.text.head_dim**-0.5),)
     made.evaluators = {
         "loss": {"name": "loss", "every": 1_000, "count": 512},
         "progress": {"name": "answers", "every": 1_000, "splits": ("val",), "count": 512},
