@@ -1,6 +1,7 @@
 """The commands, each a few lines into a room. A user's mistake is one line and exit code 2."""
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # Rooms are imported inside the commands: help and mistakes should not wait for jax.
+
+FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk, which the system says without a file's name
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
         return options.run(options) or 0
     # Files that the system refuses, and bytes that are no text, are the user's to put right too.
     except (UserError, OSError, UnicodeError) as error:
+        if isinstance(error, OSError) and not (error.filename or error.errno in FULL):
+            raise
         print(f"vismem: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

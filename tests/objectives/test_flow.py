@@ -11,6 +11,7 @@ import pytest
 from vismem.errors import UserError
 from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
 from vismem.objectives.flow import PLAYER, Flow
+from vismem.objectives.generative import over_chains
 
 TEXT = {"name": "transformer", "width": 16, "layers": 1, "heads": 2}
 
@@ -188,7 +189,44 @@ def test_remat_and_scans_change_no_gradient():
     )
 
 
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_of_a_batch_a_share_is_chains(every):
+    """Each example is in one part, and every canvas counts alike."""
+    size, canvases, seen = 6, 3, []
+    batch = {"image": jnp.arange(size, dtype=jnp.float32), "tokens": 10 * jnp.arange(size)}
+
+    def loss(batch, key, canvases):
+        np.testing.assert_array_equal(batch["tokens"], 10 * batch["image"])
+        seen.extend((float(x), canvases) for x in batch["image"])
+        return batch["image"].mean(), {"mean": batch["image"].mean()}
+
+    found, metrics = over_chains(loss, batch, jax.random.key(0), canvases, 1 / every)
+    assert sorted(x for x, _ in seen) == list(range(size))
+    assert sum(n == canvases for _, n in seen) == size // every
+    count = sum(n for _, n in seen)
+    np.testing.assert_allclose(found, sum(x * n for x, n in seen) / count, rtol=1e-6)
+    np.testing.assert_allclose(metrics["mean"], batch["image"].mean(), rtol=1e-6)
+
+
+def test_chains_for_some_and_one_canvas_for_others():
+    flow, batch = make_flow(unroll=2, chains=0.5), make_batch()
+    params, key = make_params(flow), jax.random.key(0)
+    loss = jax.jit(partial(flow.loss, PLAYER), static_argnums=3)
+    trained = loss(params, batch, key)[0]
+    assert 0 < trained < jnp.inf
+    whole = make_flow(unroll=2)  # val losses compare between runs with and without
+    np.testing.assert_array_equal(
+        loss(params, batch, key, False)[0], whole.loss(PLAYER, params, batch, key, False)[0]
+    )
+
+
 def test_mistakes_in_its_options_are_named():
+    with pytest.raises(UserError, match=r"objective\.chains=0.4"):
+        make_flow(chains=0.4)
+    flow = make_flow(chains=1 / 3)
+    params, key = make_params(flow), jax.random.key(0)
+    with pytest.raises(UserError, match="a multiple of 3"):
+        flow.loss(PLAYER, params, make_batch(), key)
     with pytest.raises(UserError, match=r"objective\.unroll=0"):
         make_flow(unroll=0)
     with pytest.raises(UserError, match=r"objective\.ratio"):

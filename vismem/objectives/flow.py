@@ -24,7 +24,7 @@ from vismem.errors import UserError
 from vismem.models.generator import Carry, Context
 from vismem.objectives.autoencode import Pixels
 from vismem.objectives.base import Batch, Metrics, Params, scaled
-from vismem.objectives.generative import PLAYER, Generative
+from vismem.objectives.generative import PLAYER, Generative, check_share, over_chains
 from vismem.random import named_key
 
 
@@ -41,6 +41,7 @@ class Flow(Generative):
       loss_cap: the largest weight of the squared error of the picture, 1 / (1 - t)^2 before the
         cap on the straight path.
       unroll: R, canvases of a chain, from noisy to clean, each with a loss.
+      chains: share of a batch that is chains, 1 or one in 2, 3, ...; the rest is one canvas each.
       ratio: range of s / t between neighbours of the chain.
       carry: probability that a step keeps the memory and estimate of the one before; else both
         start anew.
@@ -57,6 +58,7 @@ class Flow(Generative):
     time_std: float = 1.0
     loss_cap: float = 400.0
     unroll: int = 2
+    chains: float = 1.0
     ratio: tuple[float, float] = (0.5, 1.0)
     carry: float = 0.9
     own: float = 0.3
@@ -68,6 +70,7 @@ class Flow(Generative):
     def __post_init__(self):
         if self.unroll < 1:
             raise UserError(f"objective.unroll={self.unroll}: must be at least 1")
+        check_share(self.chains)
         low, high = self.ratio
         if not 0 <= low <= high <= 1:
             raise UserError(
@@ -200,7 +203,7 @@ class Flow(Generative):
         a, b = self.path(column(times[-1]))
         noise = jax.random.normal(named_key(key, "canvas"), picture.shape)
         canvases = [a * picture + b * noise]
-        for r in range(self.unroll - 2, -1, -1):
+        for r in range(len(times) - 2, -1, -1):
             step_key = named_key(key, f"renoise {r}")
             canvases.append(self.renoise(canvases[-1], times[r + 1], times[r], step_key))
         return jnp.stack(canvases[::-1])
@@ -208,7 +211,7 @@ class Flow(Generative):
     def loss(
         self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
     ) -> tuple[jax.Array, Metrics]:
-        """Mean squared error of the velocity over the R steps of every chain, and over all turns.
+        """Mean squared error of the velocity over the steps of every chain, and over all turns.
 
         Args:
           player: "generator".
@@ -225,6 +228,16 @@ class Flow(Generative):
           step.
         """
         params = params | {PLAYER: self.generator.stacked(params[PLAYER])}
+
+        def part(batch: Batch, key: jax.Array, canvases: int) -> tuple[jax.Array, Metrics]:
+            return self._loss(params, batch, key, train, canvases)
+
+        return over_chains(part, batch, key, self.unroll, self.chains if train else 1)
+
+    def _loss(
+        self, params: Params, batch: Batch, key: jax.Array, train: bool, canvases: int
+    ) -> tuple[jax.Array, Metrics]:
+        """`loss` of chains that all have so many canvases."""
         conversation, said = is_conversation(batch), by_turn(batch)
         count, size = said["mask"].shape
 
@@ -239,12 +252,10 @@ class Flow(Generative):
                 chance = jax.random.uniform(named_key(turn_key, "text"), (size, 1))
                 tokens = jnp.where(chance >= self.text_dropout, tokens, 0)
             context = self.encode(params, tokens, before, batch.get("text_features"))
-            times = self.sample_times(named_key(turn_key, "times"), size)
-            canvases = self.chain(picture, times, turn_key)
+            times = self.sample_times(named_key(turn_key, "times"), size)[-canvases:]
+            chain = self.chain(picture, times, turn_key)
             keep = jax.random.uniform(named_key(turn_key, "carry"), times.shape) < self.carry
-            estimate, errors = self.estimates(
-                params, picture, canvases, times, keep, carry, context
-            )
+            estimate, errors = self.estimates(params, picture, chain, times, keep, carry, context)
             weight = jnp.minimum(self.weight(times), self.loss_cap)
             if conversation:
                 own = jax.random.uniform(named_key(turn_key, "own"), (size,)) < self.own * train
@@ -302,7 +313,7 @@ class Flow(Generative):
 
         if self.remat:
             step = jax.checkpoint(step)
-        unroll = 1 if self.remat else self.unroll
+        unroll = 1 if self.remat else len(times)
         last, errors = jax.lax.scan(step, first, (canvases, times, keep), unroll=unroll)
         return last.estimate, errors
 

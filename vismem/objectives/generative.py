@@ -1,12 +1,13 @@
 """What all objectives that draw have in common: the generator, on a grid of pixels or codes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from vismem.errors import UserError
 from vismem.models.generator import (
     Carry,
     Context,
@@ -16,7 +17,7 @@ from vismem.models.generator import (
     StrategyConfig,
 )
 from vismem.objectives.autoencode import make_codec
-from vismem.objectives.base import Batch, Params
+from vismem.objectives.base import Batch, Metrics, Params
 from vismem.random import named_key
 
 PLAYER = "generator"
@@ -135,3 +136,44 @@ class Generative:
     def picture(self, params: Params, canvas: jax.Array) -> jax.Array:
         """What a canvas or an estimate shows, [B, H, W, 3] in [-1, 1]."""
         return jnp.clip(self.codec.decode(params, canvas), -1, 1)
+
+
+def over_chains(
+    loss: Callable[[Batch, jax.Array, int], tuple[jax.Array, Metrics]],
+    batch: Batch,
+    key: jax.Array,
+    canvases: int,
+    share: float,
+) -> tuple[jax.Array, Metrics]:
+    """The loss of a batch of which a share is shown as chains of canvases, and the rest as one
+    canvas each: what memory carries is learned from the few, all else from more pictures a second.
+
+    Args:
+      loss: of a batch, a key and the number of canvases of each picture, a mean over all of them,
+        with metrics that are means over the batch.
+      canvases: of a chain.
+      share: 1, or one in 2, 3, ... (`check_share`).
+    """
+    if share == 1 or canvases == 1:
+        return loss(batch, key, canvases)
+    size, every = len(batch["image"]), round(1 / share)
+    if size % every:
+        raise UserError(
+            f"objective.chains={share}: batches of {size} cannot be parted so; take a batch_size "
+            f"of a multiple of {every}"
+        )
+    # Every so many-th example, which each device finds among its own.
+    parts = jax.tree.map(lambda x: x.reshape(size // every, every, *x.shape[1:]), batch)
+    few = jax.tree.map(lambda x: x[:, 0], parts)
+    rest = jax.tree.map(lambda x: x[:, 1:].reshape(-1, *x.shape[2:]), parts)
+    chained, found = loss(few, named_key(key, "chains"), canvases)
+    single, others = loss(rest, key, 1)
+    weight = canvases / (canvases + every - 1)
+    metrics = jax.tree.map(lambda a, b: (a + (every - 1) * b) / every, found, others)
+    return weight * chained + (1 - weight) * single, metrics
+
+
+def check_share(share: float) -> None:
+    """Refuses what is no share for `over_chains`."""
+    if not 0 < share <= 1 or round(1 / share) * share != 1:
+        raise UserError(f"objective.chains={share}: must be 1, or one in so many: 0.5, 0.25, ...")

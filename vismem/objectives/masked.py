@@ -17,7 +17,7 @@ from vismem.errors import UserError
 from vismem.models.generator import Carry, Context
 from vismem.objectives.autoencode import Autoencode
 from vismem.objectives.base import Batch, Metrics, Params
-from vismem.objectives.generative import PLAYER
+from vismem.objectives.generative import PLAYER, check_share, over_chains
 from vismem.objectives.refine import Refiner
 from vismem.random import named_key
 
@@ -34,6 +34,7 @@ class Masked(Refiner):
       order: whether the surest tokens are revealed first, wherever they are, or the first in row
         order.
       steps: R, canvases of a training chain, from the most masked to the least.
+      chains: share of a batch that is chains, 1 or one in 2, 3, ...; the rest is one canvas each.
       ratio: range of s / t between neighbours of the chain.
       carry: probability that a step keeps the memory and estimate of the one before; else both
         start anew.
@@ -46,6 +47,7 @@ class Masked(Refiner):
     autoencoder: Mapping[str, Any] = field()  # required
     order: Literal["random", "raster"] = "random"
     steps: int = 2
+    chains: float = 1.0
     ratio: tuple[float, float] = (0.5, 1.0)
     carry: float = 0.9
     text_dropout: float = 0.1
@@ -56,6 +58,7 @@ class Masked(Refiner):
 
     def __post_init__(self):
         super().__post_init__()
+        check_share(self.chains)
         low, high = self.ratio
         if not 0 <= low <= high <= 1:
             raise UserError(
@@ -176,7 +179,7 @@ class Masked(Refiner):
     def loss(
         self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
     ) -> tuple[jax.Array, Metrics]:
-        """The mean cross-entropy of masked tokens over the R canvases of every chain.
+        """The mean cross-entropy of masked tokens over the canvases of every chain.
 
         Args:
           player: "generator".
@@ -188,6 +191,16 @@ class Masked(Refiner):
           likeliest, at each chain's least masked canvas.
         """
         params = params | {PLAYER: self.generator.stacked(params[PLAYER])}
+
+        def part(batch: Batch, key: jax.Array, canvases: int) -> tuple[jax.Array, Metrics]:
+            return self._loss(params, batch, key, train, canvases)
+
+        return over_chains(part, batch, key, self.steps, self.chains if train else 1)
+
+    def _loss(
+        self, params: Params, batch: Batch, key: jax.Array, train: bool, canvases: int
+    ) -> tuple[jax.Array, Metrics]:
+        """`loss` of chains that all have so many canvases."""
         text, fsq = batch["tokens"], self.codec.autoencoder.fsq
         tokens = fsq.tokens(self.codec.encode(params, batch["image"]))
         size = len(tokens)
@@ -196,8 +209,8 @@ class Masked(Refiner):
             text = jnp.where(chance >= self.text_dropout, text, 0)
         clean = jax.nn.one_hot(tokens, fsq.vocab_size)
         target = optax.smooth_labels(clean, self.label_smoothing)
-        times = self.sample_times(named_key(key, "times"), size)
-        canvases = self.chain(clean, times, key)
+        times = self.sample_times(named_key(key, "times"), size)[-canvases:]
+        chain = self.chain(clean, times, key)
         keep = jax.random.uniform(named_key(key, "carry"), times.shape) < self.carry
         first = self.apply(params, size, method="begin")
         context = self.encode(params, text, first.estimate)
@@ -217,7 +230,7 @@ class Masked(Refiner):
         if self.remat:
             step = jax.checkpoint(step)
         unroll = not self.remat  # as in flow
-        _, (errors, right) = jax.lax.scan(step, first, (canvases, times, keep), unroll=unroll)
+        _, (errors, right) = jax.lax.scan(step, first, (chain, times, keep), unroll=unroll)
         return errors.mean(), {"accuracy": right[-1].mean()}
 
 
