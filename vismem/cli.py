@@ -210,11 +210,11 @@ def train(options: argparse.Namespace) -> None:
     folder = Path(options.workdir or sweeps.RUNS / sweeps.name(options.file))
     run = config.run_config(settings)
 
-    from vismem.parallel import hosts
+    from vismem.parallel import hosts, locks
     from vismem.reports import curves, table
     from vismem.training import loop
 
-    with hosts.joined():
+    with hosts.joined(), locks.held(folder):
         hosts.on_first(config.write, settings, folder)
         summary = loop.train(run, folder, options.profile)
 

@@ -182,6 +182,8 @@ def test_mistakes_are_named(artist):
         artist.draw(["a", " "])
     with pytest.raises(UserError, match="steps=0"):
         artist.draw(["a"], steps=0)
+    with pytest.raises(UserError, match="guidance=nan"):
+        artist.draw(["a"], guidance_scale=float("nan"))
     with pytest.raises(UserError, match="has not learned from conversations"):
         artist.draw(["a"], carry=artist.draw(["a"]).carry)
     with pytest.raises(UserError, match="did you mean 'euler'"):

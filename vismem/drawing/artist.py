@@ -1,5 +1,6 @@
 """The artist: a trained model, its tokenizer and its parameters, drawing texts."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -126,9 +127,9 @@ class Artist:
           pull: moves estimates while they are drawn.
 
         Raises:
-          UserError: an empty text, an unknown solver, steps below 1; a second turn from a model
-            that has not learned from conversations, or a mask from one that has not learned to
-            leave pixels as they are; a time outside [0, 1).
+          UserError: an empty text, an unknown solver, steps below 1, guidance that is not finite;
+            a second turn from a model that has not learned from conversations, or a mask from one
+            that has not learned to leave pixels as they are; a time outside [0, 1).
         """
         if any(not text.strip() for text in texts):
             raise UserError("draw: a text is empty; say what to draw")
@@ -136,6 +137,8 @@ class Artist:
         if steps < 1:
             raise UserError(f"draw: steps={steps}: must be at least 1")
         scale = self.config.guidance_scale if guidance_scale is None else guidance_scale
+        if not math.isfinite(scale):
+            raise UserError(f"draw: guidance={scale}: must be a finite number; 1 for none")
         diversity = diversity or make_diversity(self.config.diversity)
         if not 0 <= since < 1:
             raise UserError(f"draw: since={since}: must be a time from 0 to below 1")

@@ -21,6 +21,7 @@ from vismem.drawing import sheets
 from vismem.errors import UserError
 from vismem.evaluation.critic import Critic
 from vismem.objectives.base import fingerprint
+from vismem.parallel import locks
 
 ABOUT, KEYS = "index.json", ("pictures", "run", "towers")
 SHARD = 1024  # Pictures in each.
@@ -106,22 +107,24 @@ def build(folder: Path, critic: Critic, run: Path, out: Path) -> tuple[int, int]
     names = list(_pictures(folder))
     if not names:
         raise UserError(f"{folder}: holds no pictures ({', '.join(SUFFIXES)})")
+    partial = out / f".{ABOUT}.partial"
+    there = {file.name for file in out.iterdir()} if out.is_dir() else set()
+    if ABOUT not in there and there - {partial.name, locks.FILE}:
+        raise UserError(f"{out}: holds other things than an index; name another --out")
     root, towers = str(folder.resolve()), fingerprint(critic.params)
     try:
-        if not (out / ABOUT).exists():
-            out.mkdir(parents=True, exist_ok=True)
-            partial = out / f".{ABOUT}.partial"
-            if {file.name for file in out.iterdir()} - {partial.name}:
-                raise UserError(f"{out}: holds other things than an index; name another --out")
-            about = dict(zip(KEYS, (root, str(run.resolve()), towers)))
-            partial.write_text(json.dumps(about, indent=2) + "\n")
-            partial.replace(out / ABOUT)
-        index = Index(out)
-        if index.towers != towers or index.root != root:
-            raise UserError(
-                f"{out}: is an index of {index.root} by {index.run} as it was; name another --out"
-            )
-        return _add(index, critic, names)
+        with locks.held(out):
+            if not (out / ABOUT).exists():
+                about = dict(zip(KEYS, (root, str(run.resolve()), towers)))
+                partial.write_text(json.dumps(about, indent=2) + "\n")
+                partial.replace(out / ABOUT)
+            index = Index(out)
+            if index.towers != towers or index.root != root:
+                raise UserError(
+                    f"{out}: is an index of {index.root} by {index.run} as it was; "
+                    "name another --out"
+                )
+            return _add(index, critic, names)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{out}: cannot be written ({error}); make room, or name another") from None
 

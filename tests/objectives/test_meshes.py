@@ -1,0 +1,158 @@
+"""Losses, gradients and drawings of every objective are the same on one device and on meshes of
+eight.
+
+    python tests/objectives/test_meshes.py     # on every mesh of eight, where the tests take one
+"""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+# Sizes of data, fsdp, tensor and slices.
+ALL = [shape for shape in itertools.product((1, 2, 4, 8), repeat=4) if sum(map(bool, shape)) == 4]
+ALL = [shape for shape in ALL if shape[0] * shape[1] * shape[2] * shape[3] == 8]
+ONE = (2, 2, 2, 1)
+OBJECTIVES = [
+    *("flow", "flow of turns", "flow, some chains", "diffusion", "gan", "regress", "masked"),
+    *("autoencode", "contrastive", "caption", "expand"),
+]
+TOLERANCE = 1e-5  # of the largest number of an array
+
+
+def make(name):
+    """An objective, its heads and widths multiples of 8, and a batch of 8."""
+    import numpy as np
+
+    from vismem import objectives, registry
+    from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
+
+    rng = np.random.default_rng(0)
+    text = {"name": "transformer", "width": 32, "layers": 1, "heads": 8}
+    t5 = {"name": "t5", "width": 32, "layers": 1, "decoder_layers": 1, "heads": 8, "head_dim": 4}
+    vit = {"name": "vit", "patch": 4, "width": 32, "layers": 1, "heads": 8, "hidden": 64}
+    codes = {"levels": (3, 2), "patch": 2, "widths": (8,), "blocks": 0}
+    drawn = {
+        "text": text,
+        "vision": {"name": "patches"},
+        "fusion": {"name": "attention"},
+        "painter": PainterConfig(width=32, layers=1, heads=8, patch=4),
+        "memory": MemoryConfig(slots=3, places=True),
+        "strategy": StrategyConfig(),
+        "vocab_size": 11,
+        "image_size": 8,
+    }
+    reads = {"text": {**t5, "hidden": 64}, "vocab_size": 11}
+    options = {
+        "flow": drawn,
+        "flow of turns": drawn,
+        "flow, some chains": {**drawn, "unroll": 3, "chains": 0.5},
+        "diffusion": drawn,
+        "gan": {**drawn, "steps": 2},
+        "regress": {**drawn, "steps": 2},
+        "masked": {
+            **drawn,
+            "painter": PainterConfig(width=32, layers=1, heads=8, patch=2),
+            "autoencoder": {"folder": "", **codes},
+        },
+        "autoencode": {"image_size": 8, **codes},
+        "contrastive": {
+            **{"text": text, "vision": {**vit, "pool": "mean"}, "vocab_size": 11},
+            **{"image_size": 8, "width": 16},
+        },
+        "caption": {**reads, "vision": {**vit, "pool": "mean"}, "image_size": 8},
+        "expand": reads,
+    }[name]
+    made = registry.resolve(objectives.OBJECTIVES, name.split()[0].strip(","), "")(**options)
+    turns = (3,) if name == "flow of turns" else ()
+    batch = {
+        "image": rng.integers(0, 256, (8, *turns, 8, 8, 3), np.uint8),
+        "tokens": rng.integers(1, 11, (8, *turns, 5), np.int32),
+    }
+    if turns:
+        batch["mask"] = np.ones((8, 3), bool)
+    if name in ("caption", "expand"):
+        batch["prompt_tokens"] = rng.integers(1, 11, (8, 5), np.int32)
+    if name == "contrastive":
+        batch["near_miss_tokens"] = rng.integers(1, 11, (8, 2, 5), np.int32)
+    return made, batch
+
+
+def errors(name, meshes):
+    """The largest errors of losses, gradients and drawings on each mesh, of one device's."""
+    import flax.linen as nn
+    import jax
+    import numpy as np
+
+    from vismem.drawing import SOLVERS
+    from vismem.drawing.scan import Guidance, draw
+    from vismem.parallel import hosts, rules
+    from vismem.parallel.mesh import MeshConfig, make_mesh
+    from vismem.registry import resolve
+
+    objective, batch = make(name)
+    key = jax.random.key(5)
+    boxed = jax.eval_shape(objective.init, key, batch)
+    leaves, tree = jax.tree.flatten(nn.unbox(jax.jit(objective.init)(key, batch)))
+    rng = np.random.default_rng(0)
+    # What starts at zero is moved, as training would.
+    params = tree.unflatten([x + 0.1 * rng.standard_normal(x.shape, np.float32) for x in leaves])
+    solver = resolve(SOLVERS, "reveal" if name == "masked" else "euler", "")(3)
+
+    def losses(params, batch):
+        def loss(own, player):
+            return objective.loss(player, {**params, player: own}, batch, key)[0]
+
+        players = sorted(set(objective.players))
+        return [jax.value_and_grad(loss)(params[p], p) for p in players]
+
+    def drawing(params, tokens):
+        return draw(objective, params, tokens, key, solver, Guidance())[0]
+
+    def numbers(mesh):
+        placed, rows = jax.device_put(params, rules.shardings(boxed, mesh)), hosts.put(batch, mesh)
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # as in a train step
+            found = [jax.jit(losses)(placed, rows)]
+            if hasattr(objective, "start") and "mask" not in batch:
+                found.append(jax.jit(drawing)(placed, rows["tokens"]))
+            return jax.device_get(found)
+
+    def error(found, expected):
+        return float(np.abs(found - expected).max() / (np.abs(expected).max() + 1e-6))
+
+    def largest(mesh):
+        each = jax.tree.map(error, numbers(make_mesh(MeshConfig(*mesh))), expected)
+        return max(jax.tree.leaves(each))
+
+    assert jax.device_count() == 8
+    expected = numbers(make_mesh(MeshConfig(), jax.devices()[:1]))
+    return [largest(mesh) for mesh in meshes]
+
+
+def apart(name, meshes):
+    """`errors` in a process of its own, since jax counts its devices once."""
+    flags = "--xla_force_host_platform_device_count=8"
+    environment = os.environ | {"PJRT_NPROC": "16", "XLA_FLAGS": flags}
+    command = [sys.executable, __file__, name, json.dumps(meshes)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_meshes_of_eight_agree_with_one_device(name):
+    assert apart(name, [ONE])[0] < TOLERANCE
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(json.dumps(errors(sys.argv[1], json.loads(sys.argv[2]))))
+        sys.exit()
+    for objective in OBJECTIVES:
+        found = apart(objective, ALL)
+        worst = max(found)
+        print(f"{objective:20} {worst:.1e} on {ALL[found.index(worst)]}", flush=True)

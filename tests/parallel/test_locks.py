@@ -1,0 +1,34 @@
+"""A folder is one command's at a time."""
+
+import subprocess
+import sys
+
+import pytest
+
+from vismem.errors import UserError
+from vismem.parallel import locks
+
+HOLD = "import sys; from vismem.parallel.locks import held; from pathlib import Path\n"
+HOLD += "with held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+
+
+def test_another_process_is_kept_out_until_the_first_ends(tmp_path):
+    folder = tmp_path / "new" / "run"
+    command = [sys.executable, "-c", HOLD, str(folder)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match="another process is at work"), locks.held(folder):
+            pass
+        other.kill()
+    with locks.held(folder):
+        pass
+    with locks.held(folder):  # let go of where it ends well, too
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"), locks.held(tmp_path / "file" / "run"):
+        pass
