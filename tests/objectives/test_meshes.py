@@ -23,8 +23,8 @@ OBJECTIVES = [
 TOLERANCE = 1e-5  # of the largest number of an array
 
 
-def make(name):
-    """An objective, its heads and widths multiples of 8, and a batch of 8."""
+def make(name, size=8):
+    """An objective, its heads and widths multiples of 8, and a batch."""
     import numpy as np
 
     from vismem import objectives, registry
@@ -69,15 +69,15 @@ def make(name):
     made = registry.resolve(objectives.OBJECTIVES, name.split()[0].strip(","), "")(**options)
     turns = (3,) if name == "flow of turns" else ()
     batch = {
-        "image": rng.integers(0, 256, (8, *turns, 8, 8, 3), np.uint8),
-        "tokens": rng.integers(1, 11, (8, *turns, 5), np.int32),
+        "image": rng.integers(0, 256, (size, *turns, 8, 8, 3), np.uint8),
+        "tokens": rng.integers(1, 11, (size, *turns, 5), np.int32),
     }
     if turns:
-        batch["mask"] = np.ones((8, 3), bool)
+        batch["mask"] = np.ones((size, 3), bool)
     if name in ("caption", "expand"):
-        batch["prompt_tokens"] = rng.integers(1, 11, (8, 5), np.int32)
+        batch["prompt_tokens"] = rng.integers(1, 11, (size, 5), np.int32)
     if name == "contrastive":
-        batch["near_miss_tokens"] = rng.integers(1, 11, (8, 2, 5), np.int32)
+        batch["near_miss_tokens"] = rng.integers(1, 11, (size, 2, 5), np.int32)
     return made, batch
 
 
@@ -132,11 +132,36 @@ def errors(name, meshes):
     return [largest(mesh) for mesh in meshes]
 
 
-def apart(name, meshes):
-    """`errors` in a process of its own, since jax counts its devices once."""
+def sent(name, sizes):
+    """Bytes a device sends for a gradient on eight devices of fsdp, by the batch's size."""
+    import flax.linen as nn
+    import jax
+
+    from vismem.parallel import rules
+    from vismem.parallel.mesh import MeshConfig, make_mesh
+    from vismem.planning.collectives import traffic
+
+    mesh, key = make_mesh(MeshConfig(data=1, fsdp=8)), jax.random.key(0)
+
+    def compiled(size):
+        objective, batch = make(name, size)
+        [player] = objective.players
+        boxed = jax.eval_shape(objective.init, key, batch)
+        placed = rules.shardings(boxed, mesh)
+        gradient = jax.grad(lambda p, b: objective.loss(player, p, b, key)[0])
+        shardings = (placed, rules.batch_sharding(mesh))
+        step = jax.jit(gradient, in_shardings=shardings, out_shardings=placed)
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return step.lower(nn.unbox(boxed), batch).compile().as_text()
+
+    return [sum(kind.bytes for kind in traffic(compiled(size)).values()) for size in sizes]
+
+
+def apart(function, name, argument):
+    """One of these functions in a process of its own, since jax counts its devices once."""
     flags = "--xla_force_host_platform_device_count=8"
     environment = os.environ | {"PJRT_NPROC": "16", "XLA_FLAGS": flags}
-    command = [sys.executable, __file__, name, json.dumps(meshes)]
+    command = [sys.executable, __file__, function.__name__, name, json.dumps(argument)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -145,14 +170,24 @@ def apart(name, meshes):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_meshes_of_eight_agree_with_one_device(name):
-    assert apart(name, [ONE])[0] < TOLERANCE
+    assert apart(errors, name, [ONE])[0] < TOLERANCE
+
+
+@pytest.mark.slow
+def test_examples_are_not_gathered():
+    """Kernels are, and gradients summed: three times the batch sends no more."""
+    once, thrice = apart(sent, "flow", [8, 24])
+    assert 0 < thrice <= 1.01 * once
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        print(json.dumps(errors(sys.argv[1], json.loads(sys.argv[2]))))
+        function, objective, argument = sys.argv[1:]
+        print(
+            json.dumps({"errors": errors, "sent": sent}[function](objective, json.loads(argument)))
+        )
         sys.exit()
     for objective in OBJECTIVES:
-        found = apart(objective, ALL)
+        found = apart(errors, objective, ALL)
         worst = max(found)
         print(f"{objective:20} {worst:.1e} on {ALL[found.index(worst)]}", flush=True)
