@@ -29,7 +29,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 16
-    config.steps = 4_000 if folder else 1_500
+    config.steps = 4_000 if folder else 2_500
     config.start = "" if folder else "runs/quickstart"
 
     source = {"name": "dialogue", "preset": "iclevr", "lang": "en", "turns": 5}
@@ -60,7 +60,7 @@ def get_config(argument: str = "") -> ConfigDict:
         "name": "muon",
         "lr": 3e-3 if folder else 2e-3,
         "warmup": 100,
-        "weight_decay": 0.01,
+        "weight_decay": 0.1,
     }
     config.ema = 0.998
     config.drawing = {"steps": 12, "solver": "renoise", "guidance_scale": 1.5}

@@ -20,7 +20,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 32
-    config.steps = 3_600
+    config.steps = 8_000
 
     config.data = {
         "source": {"name": "world", "preset": "tiny", "lang": "en", "style": "fixed"},
@@ -39,8 +39,9 @@ def get_config(argument: str = "") -> ConfigDict:
         "autoencoder": "runs/autoencoder",
         "order": argument or "random",
         "steps": 2,
+        "chains": 0.25,
     }
-    config.optimizer = {"name": "muon", "lr": 3e-3, "warmup": 100, "weight_decay": 0.01}
+    config.optimizer = {"name": "muon", "lr": 3e-3, "warmup": 100, "weight_decay": 0.1}
     config.ema = 0.998
     config.drawing = {
         "steps": 64 if argument else 12,
@@ -49,11 +50,11 @@ def get_config(argument: str = "") -> ConfigDict:
     }
 
     config.log_every = 50
-    config.checkpoint = {"every": 1_200, "keep": 2, "best": "val/loss"}
+    config.checkpoint = {"every": 2_000, "keep": 2, "best": "val/loss"}
     config.evaluators = {
-        "loss": {"name": "loss", "every": 1_200, "count": 512},
-        "progress": {"name": "claims", "every": 1_200, "sets": ("val",), "count": 128},
-        "grid": {"name": "grid", "every": 1_200},
+        "loss": {"name": "loss", "every": 2_000, "count": 512},
+        "progress": {"name": "claims", "every": 2_000, "sets": ("val",), "count": 128},
+        "grid": {"name": "grid", "every": 2_000},
         "claims": {"name": "claims", "every": 0, "count": 512},
     }
     return config
