@@ -112,3 +112,14 @@ def test_nothing_follows_from_what_leaves_things_open():
     beside = Claim((RED, BLUE), (Related("left of", (0, 1)),))
     assert implies(apart, beside, TINY)
     assert not implies(apart, beside, PRESETS["default"])
+
+
+def test_an_expansion_says_relations_as_its_request_does():
+    world, said = worlds.world("tiny"), 0
+    for i in range(300):
+        example = world.example("train", i, style="vague", count=2)
+        relations = {c for c in example.claim.clauses if isinstance(c, Related)}
+        if relations and (full := example.expansion()):
+            assert relations & {*full.claim.clauses}, (example.text, full.text)
+            said += 1
+    assert said > 10

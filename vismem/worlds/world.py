@@ -73,12 +73,14 @@ class Example:
 
     def expansion(self) -> Caption | None:
         """A full description of the scene from which the caption follows, in its language; None if
-        none is found."""
+        none is found. It says what the caption says as the caption says it, where it can: what is
+        below something is not turned into something above it."""
         chance = Random(f"expansion {self._seed}")
-        full = (captions.fixed(self.scene, self._preset, chance) for _ in range(16))
-        claim = next((c for c in full if implies(c, self.claim, self._preset)), None)
-        if claim is None:
+        full = [captions.fixed(self.scene, self._preset, chance) for _ in range(16)]
+        full = [c for c in full if implies(c, self.claim, self._preset)]
+        if not full:
             return None
+        claim = max(full, key=lambda c: len({*c.clauses} & {*self.claim.clauses}))  # the first such
         return Caption(LANGUAGES[self.lang].express(claim, chance), claim)
 
     def questions(self, index: int = 0) -> list[Question]:
