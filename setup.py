@@ -36,6 +36,7 @@ setup(
         "geneva": ["h5py>=3.11"],
         "launch": ["kubernetes-validate>=1.31", "kubeflow-trainer-api>=2"],  # for its tests
         "plan": ["jax[tpu]>=0.10,<0.12"],  # libtpu, which compiles for TPUs on a CPU
+        "plan-gpu": ["jax-cuda12-plugin>=0.10,<0.12"],  # the compiler for GPUs, without CUDA
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.6",

@@ -20,6 +20,19 @@ def test_traffic():
     }
 
 
+def test_several_arrays_sent_as_one():
+    """As on GPUs: what is sent stands before what arrives."""
+    start = "((bf16[2,4]{1,0}, f32[2]{0}), (bf16[8,4]{1,0}, f32[8]{0})) all-gather-start(%a, %b)"
+    scatter = "((f32[8]{0}), f32[2]{0}) reduce-scatter-start(%c)"
+    groups = "replica_groups=[1,4]<=[4]"
+    lines = (f"  %x = {start}, {groups}", f"  %y = {scatter}, {groups}")
+    found = traffic("\n".join(["ENTRY %main () -> f32[] {", *lines, "}"]))
+    assert found == {
+        "all-gather": Traffic(1, (8 * 4 * 2 + 8 * 4) * 3 // 4),
+        "reduce-scatter": Traffic(1, 2 * 4 * 3),
+    }
+
+
 @pytest.mark.parametrize("text", ["", "HloModule empty\n\nENTRY %main () -> f32[] {\n}\n"])
 def test_a_program_that_sends_nothing(text):
     assert traffic(text) == {}

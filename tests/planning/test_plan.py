@@ -1,5 +1,6 @@
 """Plans of a model that is simple enough to know what they must say."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import flax.linen as nn
@@ -81,11 +82,36 @@ def test_what_does_not_fit_and_the_cheapest_change(four):
     assert fitting.used < found.available
 
 
+def test_gpus():
+    pytest.importorskip(
+        "jax_cuda12_plugin", reason="no compiler for GPUs: pip install -e '.[plan-gpu]'"
+    )
+    chip, four = machine.devices("h100:1x4")
+    config = run_config(**{"mesh.fsdp": 4, "mesh.data": 1})
+    found = plan.make(config, chip, four)
+    kernel = 256 * 256
+    assert found.chips == 4
+    assert found.state["params"] == found.state["ema"] == 4 * kernel // 4
+    assert found.model_flops == found.flops == 3 * DEPTH * 2 * BATCH * kernel
+    assert found.fits
+    assert found.used < 2**26  # 32 MiB of them cuBLAS's
+    assert sum(kind.bytes for kind in found.collectives.values()) >= 4 * kernel * 3 // 4
+    assert not plan.make(config, replace(chip, memory=found.used - 1), four).fits
+
+
+def test_without_compilers(monkeypatch):
+    monkeypatch.setattr(machine.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"vismem\[plan\]"):
+        machine.devices("v5e:2x2")
+    with pytest.raises(UserError, match=r"vismem\[plan-gpu\]"):
+        machine.devices("h100:1x8")
+
+
 def test_wrong_topologies():
     for name, message in {
         "v5e:4x4x4": "v5e has 2 sizes",
         "v7:2x2": "unknown kind",
-        "h100:2x8": "plans are for TPUs so far",
+        "h100:1x16": "a host has at most 8 h100",
     }.items():
         with pytest.raises(UserError, match=message):
             machine.devices(name)

@@ -110,12 +110,16 @@ def _called(instruction: Instruction, role: str) -> str:
 
 
 def _bytes(instruction: Instruction, kind: str, scattered: bool) -> int:
+    result, started = instruction.result, instruction.op.endswith("-start")
+    if started and result.startswith("(("):  # after what is sent, ((...), (...)) on GPUs
+        result = result.partition("), ")[2]
+        started = False
     arrays = [
         math.prod(map(int, filter(None, shape.split(",")))) * ITEM_BYTES.get(dtype, 4)
-        for dtype, shape in ARRAY.findall(instruction.result)
+        for dtype, shape in ARRAY.findall(result)
     ]
-    if instruction.op.endswith("-start") and kind in ("all-gather", "collective-permute"):
-        arrays = arrays[1:2]  # after what is sent
+    if started and kind in ("all-gather", "collective-permute"):  # (one, other, ...) on TPUs
+        arrays = arrays[1:2]
     size, group = sum(arrays), _group(instruction.line)
     match kind:
         case "collective-permute":

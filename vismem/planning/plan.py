@@ -19,7 +19,7 @@ from vismem.data import TOKENIZERS
 from vismem.errors import UserError
 from vismem.objectives.base import Objective
 from vismem.parallel.mesh import batch_shards, check_batch, make_mesh
-from vismem.planning.chips import Chip
+from vismem.planning.chips import Chip, Gpu
 from vismem.planning.collectives import Traffic, traffic
 from vismem.pretrained import encoders
 from vismem.training import run
@@ -32,6 +32,8 @@ from vismem.training.step import compiled, make_train_step
 # it needs is settled before. Memory comes out larger: activations stay in HBM that would else be in
 # the chip's vector memory (experiments/RESULTS.md, "Plans").
 EFFORT = {"optimization_level": 9}  # XLA's O0
+# Products by the library: without a GPU to try them on, kernels made for them may not tile.
+ON_GPUS = {"xla_gpu_enable_triton_gemm": False, "xla_gpu_autotune_level": 0}
 CONVERSATIONS = ("dialogue", "geneva")  # sources whose records have turns
 SCALE = {"K": 2**10, "M": 2**20, "G": 2**30}
 
@@ -131,7 +133,7 @@ def make(config: RunConfig, chip: Chip, devices: Sequence[jax.Device]) -> Plan:
     lowered = step.lower(layout.shapes, batch)
     used = available = collectives = None
     try:
-        program = lowered.compile(compiler_options=EFFORT)
+        program = lowered.compile(compiler_options=ON_GPUS if isinstance(chip, Gpu) else EFFORT)
     except jax.errors.JaxRuntimeError as error:
         used, available = missing_memory(error)
     else:
@@ -139,7 +141,8 @@ def make(config: RunConfig, chip: Chip, devices: Sequence[jax.Device]) -> Plan:
         used = memory.argument_size_in_bytes + memory.temp_size_in_bytes
         used += memory.output_size_in_bytes - memory.alias_size_in_bytes
         used += memory.generated_code_size_in_bytes
-        collectives = traffic(program.as_text())
+        if used <= chip.memory:  # compilers of GPUs do not say
+            collectives = traffic(program.as_text())
     seconds = time.perf_counter() - begun
     state = {part: held(layout.shapes[part]) for part in ("params", "opt", "ema")}
     size = sum(math.prod(x.shape) * x.dtype.itemsize for x in batch.values())
