@@ -24,7 +24,6 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format="vismem: %(message)s")
     logging.getLogger("absl").setLevel(logging.ERROR)  # orbax warns of what is meant
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns that torch is missing
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # XLA says where there is no GPU
     parser = arguments()
     options, settings = parser.parse_known_args(argv)
     try:

@@ -136,11 +136,19 @@ def test_the_surest_come_first_where_nothing_is_left_to_chance():
     np.testing.assert_array_equal(canvas.argmax(-1)[known(canvas)], some_tokens(1)[known(canvas)])
 
 
-def test_tokens_are_drawn_with_their_probabilities():
-    masked = make(choice_temperature=0.0)
+@pytest.mark.parametrize(
+    ("temperature", "shares"),
+    [
+        (1.0, [0.5, 0.3, 0.2, 0, 0, 0]),
+        (0.5, [25 / 38, 9 / 38, 4 / 38, 0, 0, 0]),
+        (0.0, [1, *[0] * 5]),
+    ],
+)
+def test_tokens_are_drawn_with_their_probabilities(temperature, shares):
+    masked = make(choice_temperature=0.0, temperature=temperature)
     logits = jnp.log(jnp.array([0.5, 0.3, 0.2, 0, 0, 0]) + 1e-9) * jnp.ones((2_000, 4, 4, 1))
     drawn = masked.reveal(jnp.zeros_like(logits), logits, jnp.array(1.0), jax.random.key(0))
-    np.testing.assert_allclose(drawn.mean((0, 1, 2)), [0.5, 0.3, 0.2, 0, 0, 0], atol=0.01)
+    np.testing.assert_allclose(drawn.mean((0, 1, 2)), shares, atol=0.01)
 
 
 def test_knowing_nothing_costs_as_much_as_there_are_tokens():
@@ -168,6 +176,8 @@ def test_a_picture_is_what_the_likeliest_tokens_stand_for():
 
 
 def test_mistakes_in_its_options_are_named():
+    with pytest.raises(UserError, match=r"objective\.temperature=-1"):
+        make(temperature=-1.0)
     with pytest.raises(UserError, match=r"objective\.ratio"):
         make(ratio=(0.9, 0.5))
 

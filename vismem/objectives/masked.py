@@ -40,6 +40,8 @@ class Masked(Refiner):
         start anew.
       text_dropout: probability that a text is dropped, for classifier-free guidance.
       label_smoothing: share of the target that goes to all tokens alike.
+      temperature: of the tokens drawn, 0 for the likeliest. Below 1 since some of a model's
+        probability is what label smoothing gave to all tokens: specks, where it is drawn.
       choice_temperature: of the noise by which less sure tokens are revealed too; it goes to zero
         with the last step.
     """
@@ -52,6 +54,7 @@ class Masked(Refiner):
     carry: float = 0.9
     text_dropout: float = 0.1
     label_smoothing: float = 0.1
+    temperature: float = 0.3
     choice_temperature: float = 4.5
 
     players, redraws = (PLAYER,), True
@@ -59,6 +62,9 @@ class Masked(Refiner):
     def __post_init__(self):
         super().__post_init__()
         check_share(self.chains)
+        for key in ("temperature", "choice_temperature"):
+            if not getattr(self, key) >= 0:
+                raise UserError(f"objective.{key}={getattr(self, key)}: must not be negative")
         low, high = self.ratio
         if not 0 <= low <= high <= 1:
             raise UserError(
@@ -106,7 +112,7 @@ class Masked(Refiner):
         chance = jax.random.gumbel(named_key(key, "token"), estimate.shape)
         doubt = jax.random.gumbel(named_key(key, "choice"), estimate.shape[:3])
         noise = self.choice_temperature * (1 - to) * doubt
-        return self._reveal(canvas, estimate, estimate + chance, to, noise)
+        return self._reveal(canvas, estimate, estimate + self.temperature * chance, to, noise)
 
     def _reveal(
         self,
