@@ -38,14 +38,15 @@ class Expander:
         *,
         params: Params | None = None,
         seed: int = 0,
-        temperature: float = 1.0,
+        temperature: float = 0.5,
     ) -> list[str]:
         """A description for every request; the same request again may be given another.
 
         Args:
           params: instead of the expander's own.
           seed: the same seed and texts give the same descriptions.
-          temperature: 0 gives the likeliest one.
+          temperature: 0 gives the likeliest one. The higher, the more descriptions differ, and the
+            more of them do not imply their request (experiments/RESULTS.md).
 
         Raises:
           UserError: an empty text.
