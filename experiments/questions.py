@@ -19,9 +19,7 @@ def get_config(argument: str = "") -> ConfigDict:
     if argument:
         raise UserError(f"questions.py:{argument}: there is no argument")
     made = config.load(str(Path(__file__).with_name("captions.py")))
-    # Relations hang on direction and order at once, and few scenes allow them.
-    weights = {"relation": 8.0}
-    made.data.source = {"name": "questions", "preset": "tiny", "lang": "en", "weights": weights}
+    made.data.source = {"name": "questions", "preset": "tiny", "lang": "en"}
     made.data.tokenizer.length = 16
     made.objective.length = 2  # a word, and its end
     # Finding what a question asks about takes more steps where patches and words are together.

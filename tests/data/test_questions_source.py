@@ -31,18 +31,6 @@ def test_every_sort_is_asked_wherever_one_looks():
         assert max(counts.values()) < 120
 
 
-def test_weights_ask_a_sort_more_often_in_training_only():
-    config = DataConfig(source=TINY | {"weights": {"relation": 8.0}})
-    weighted, plain = source(config, "train"), source(DataConfig(source=TINY), "train")
-    more, fewer = (
-        Counter(records[i]["about"] for i in range(400)) for records in (weighted, plain)
-    )
-    assert more["relation"] > 2 * fewer["relation"]
-    assert more.keys() == set(KINDS)
-    held_out, same = source(config, "val"), source(DataConfig(source=TINY), "val")
-    assert all(held_out.text(i) == same.text(i) for i in range(50))
-
-
 def test_batches_have_prompts_beside_texts():
     config = DataConfig(source=TINY, tokenizer={"name": "bpe", "vocab_size": 512, "length": 16})
     records = source(config, "train")
@@ -75,9 +63,5 @@ def test_flipped_pictures_are_asked_about_the_other_side():
 def test_mistakes_are_named():
     with pytest.raises(UserError, match=r"data\.source\.examples=0"):
         source(DataConfig(source=TINY | {"examples": 0}), "train")
-    with pytest.raises(UserError, match="did you mean 'relation'"):
-        source(DataConfig(source=TINY | {"weights": {"relations": 8.0}}), "train")
-    with pytest.raises(UserError, match="count=0: must be above 0"):
-        source(DataConfig(source=TINY | {"weights": {"count": 0}}), "train")
     with pytest.raises(UserError, match="did you mean 'tiny'"):
         source(DataConfig(source=TINY | {"preset": "tinny"}), "train")

@@ -1,12 +1,10 @@
 """Questions about scenes of the embedded world, with their answers, made as they are asked for."""
 
-from collections.abc import Mapping
 from random import Random
 
 from vismem import worlds
 from vismem.data import Example
 from vismem.errors import UserError
-from vismem.registry import nearest
 from vismem.worlds.questions import Question
 
 KINDS = ("exist", "count", "attribute", "compare", "relation")
@@ -23,8 +21,6 @@ class QuestionSource:
       preset: which world, "default" or "tiny".
       lang: "en", "zh" or "mixed".
       count: things in every scene; as the split has them if None.
-      weights: sort -> how much likelier than others it is to be asked of a scene that allows it; in
-        training only, 1 for those not named.
       examples: how many examples an epoch has.
     """
 
@@ -35,18 +31,10 @@ class QuestionSource:
         preset: str = "default",
         lang: str = "en",
         count: int | None = None,
-        weights: Mapping[str, float] | None = None,
         examples: int = 1_000_000,
     ):
         if examples < 1:
             raise UserError(f"data.source.examples={examples}: must be at least 1")
-        for kind, weight in (weights or {}).items():
-            if kind not in KINDS:
-                hint = nearest(kind, KINDS)
-                raise UserError(f"data.source.weights: {kind!r} is no sort of question; {hint}")
-            if not weight > 0:
-                raise UserError(f"data.source.weights: {kind}={weight}: must be above 0")
-        self._weights = weights if split == "train" else None
         self._world, self._split = worlds.world(preset), split
         self._size, self._examples = size, examples
         self._options = {"lang": lang, "count": count}
@@ -74,9 +62,5 @@ class QuestionSource:
         example = self._world.example(self._split, index, **self._options)
         asked = {question.about: question for question in example.questions()}
         # Not among those asked: what few scenes allow is asked as often as can be.
-        chance = Random(index)
-        order = chance.sample(KINDS, len(KINDS))
-        if self._weights:  # each first as often as its weight says (Efraimidis & Spirakis 2006)
-            keys = {kind: chance.random() ** (1 / self._weights.get(kind, 1)) for kind in KINDS}
-            order.sort(key=keys.get, reverse=True)
+        order = Random(index).sample(KINDS, len(KINDS))
         return example, next(asked[kind] for kind in order if kind in asked)
