@@ -21,7 +21,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.batch_size = 32
     # As many seconds either way: without memory nothing is carried along a chain of canvases, and a
     # step of one canvas took 82 ms where a chain of two with memory took 153 (two quiet cores).
-    config.steps = 4_300 if memory else 7_400
+    config.steps = 4_300 if memory else 7_750
 
     config.data = {
         "source": {"name": "world", "preset": "tiny", "lang": "en", "style": "fixed"},
