@@ -1,7 +1,7 @@
 """Losses, gradients and drawings of every objective are the same on one device and on meshes of
 eight.
 
-    python tests/objectives/test_meshes.py     # on every mesh of eight, where the tests take one
+    python tests/objectives/test_meshes.py     # on every mesh of eight, where tests take one or two
 """
 
 import itertools
@@ -15,12 +15,12 @@ import pytest
 # Sizes of data, fsdp, tensor and slices.
 ALL = [shape for shape in itertools.product((1, 2, 4, 8), repeat=4) if sum(map(bool, shape)) == 4]
 ALL = [shape for shape in ALL if shape[0] * shape[1] * shape[2] * shape[3] == 8]
-ONE = (2, 2, 2, 1)
+SOME = {"flow": [(2, 2, 2, 1), (2, 1, 2, 2)]}  # of other objectives the first
 OBJECTIVES = [
     *("flow", "flow of turns", "flow, some chains", "diffusion", "gan", "regress", "masked"),
     *("autoencode", "contrastive", "caption", "expand"),
 ]
-TOLERANCE = 1e-5  # of the largest number of an array, or of a hundredth of the largest of all
+TOLERANCE = 1e-5  # of the largest number of an array
 
 
 def make(name, mesh, size=8):
@@ -125,9 +125,10 @@ def errors(name, meshes):
     def size(x):
         return np.abs(x).max()
 
-    # Some gradients are zero but for rounding, of keys' biases for instance.
+    # Some gradients are zero but for rounding, of keys' biases for instance: they have to stay so.
     def error(found, expected):
-        return float(size(found - expected) / max(size(expected), 1e-2 * scale))
+        zero = size(expected) < TOLERANCE * scale
+        return float(size(found - expected) / (scale if zero else size(expected)))
 
     def largest(mesh):
         each = jax.tree.map(error, numbers(make_mesh(MeshConfig(*mesh))), expected)
@@ -135,7 +136,7 @@ def errors(name, meshes):
 
     assert jax.device_count() == 8
     expected = numbers(one)
-    scale = max(map(size, jax.tree.leaves(expected[0])))
+    scale = max(size(x) for _, gradient in expected[0] for x in jax.tree.leaves(gradient))
     return [largest(mesh) for mesh in meshes]
 
 
@@ -177,7 +178,8 @@ def apart(function, name, argument):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_meshes_of_eight_agree_with_one_device(name):
-    assert apart(errors, name, [ONE])[0] < TOLERANCE
+    found = apart(errors, name, SOME.get(name, SOME["flow"][:1]))
+    assert max(found) < TOLERANCE
 
 
 @pytest.mark.slow

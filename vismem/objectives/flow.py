@@ -15,6 +15,7 @@ conversation of one turn.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import jax
@@ -228,14 +229,11 @@ class Flow(Generative):
           step.
         """
         params = params | {PLAYER: self.generator.stacked(params[PLAYER])}
-
-        def part(batch: Batch, key: jax.Array, canvases: int) -> tuple[jax.Array, Metrics]:
-            return self._loss(params, batch, key, train, canvases)
-
-        return over_chains(part, batch, key, self.unroll, self.chains if train else 1)
+        loss = partial(self._loss, params, train)
+        return over_chains(loss, batch, key, self.unroll, self.chains if train else 1)
 
     def _loss(
-        self, params: Params, batch: Batch, key: jax.Array, train: bool, canvases: int
+        self, params: Params, train: bool, batch: Batch, key: jax.Array, canvases: int
     ) -> tuple[jax.Array, Metrics]:
         """`loss` of chains that all have so many canvases."""
         conversation, said = is_conversation(batch), by_turn(batch)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isclose
 from typing import Any
 
 import jax
@@ -175,5 +176,5 @@ def over_chains(
 
 def check_share(share: float) -> None:
     """Refuses what is no share for `over_chains`."""
-    if not 0 < share <= 1 or round(1 / share) * share != 1:
+    if not 0 < share <= 1 or not isclose(round(1 / share) * share, 1):
         raise UserError(f"objective.chains={share}: must be 1, or one in so many: 0.5, 0.25, ...")

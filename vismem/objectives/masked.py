@@ -7,6 +7,7 @@ the share of cells that are known. The estimate Y_{t+1} holds logits of every ce
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -197,14 +198,11 @@ class Masked(Refiner):
           likeliest, at each chain's least masked canvas.
         """
         params = params | {PLAYER: self.generator.stacked(params[PLAYER])}
-
-        def part(batch: Batch, key: jax.Array, canvases: int) -> tuple[jax.Array, Metrics]:
-            return self._loss(params, batch, key, train, canvases)
-
-        return over_chains(part, batch, key, self.steps, self.chains if train else 1)
+        loss = partial(self._loss, params, train)
+        return over_chains(loss, batch, key, self.steps, self.chains if train else 1)
 
     def _loss(
-        self, params: Params, batch: Batch, key: jax.Array, train: bool, canvases: int
+        self, params: Params, train: bool, batch: Batch, key: jax.Array, canvases: int
     ) -> tuple[jax.Array, Metrics]:
         """`loss` of chains that all have so many canvases."""
         text, fsq = batch["tokens"], self.codec.autoencoder.fsq
