@@ -1,5 +1,6 @@
 """The commands; and a user's mistakes: one line on stderr, exit code 2, no traceback."""
 
+import errno
 import json
 import os
 import sys
@@ -205,3 +206,27 @@ def test_a_run_is_named_after_its_file_and_argument(tmp_path, monkeypatch, spec,
     monkeypatch.setattr("vismem.training.loop.train", train)
     cli.main(["train", spec])
     assert trained == [Path(folder)]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 2),
+        (FileNotFoundError(errno.ENOENT, "No such file", "mine.png"), 2),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), None),
+    ],
+)
+def test_of_the_systems_errors_those_of_files_are_one_line(error, code, monkeypatch, capsys):
+    """Others, of a network for instance, keep their traceback."""
+
+    def fail(options):
+        raise error
+
+    monkeypatch.setattr(cli, "report", fail)
+    fail.__name__ = "report"
+    if code is None:
+        with pytest.raises(ConnectionResetError):
+            cli.main(["report", "run"])
+    else:
+        assert cli.main(["report", "run"]) == code
+        assert capsys.readouterr().err.count("\n") == 1
