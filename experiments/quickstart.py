@@ -31,7 +31,14 @@ def get_config(argument: str = "") -> ConfigDict:
     config.text = {"name": "transformer", "width": 128, "layers": 2, "heads": 4}
     config.vision = {"name": "patches"}
     config.fusion = {"name": "attention"}
-    config.painter = {"width": 128, "layers": 4, "heads": 4, "patch": 8, "products": "bfloat16"}
+    config.painter = {
+        "width": 128,
+        "layers": 4,
+        "heads": 4,
+        "patch": 8,
+        "palette": 4,
+        "products": "bfloat16",
+    }
     config.memory = {"enabled": memory, "slots": 4, "update": "gated"}
     config.strategy = {"enabled": memory}
 

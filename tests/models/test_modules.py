@@ -169,7 +169,7 @@ def test_a_generator_of_any_parts_takes_a_step(fusion, dtype):
         text={"name": "transformer", "width": 12, "heads": 2, "layers": 1},
         vision={"name": "cnn"},
         fusion={"name": fusion},
-        painter=PainterConfig(width=16, layers=1, heads=2, patch=4, dtype=dtype),
+        painter=PainterConfig(width=16, layers=1, heads=2, patch=4, palette=2, dtype=dtype),
         memory=MemoryConfig(slots=3),
         strategy=StrategyConfig(),
         vocab_size=9,
@@ -196,6 +196,8 @@ def test_mistakes_in_sizes_are_named():
         check_patch(5, 32)
     with pytest.raises(UserError, match=r"painter\.width=130"):
         PainterConfig(width=130)
+    with pytest.raises(UserError, match=r"painter\.palette=-1"):
+        PainterConfig(palette=-1)
     with pytest.raises(UserError, match=r"memory\.slots=0"):
         MemoryConfig(slots=0)
     with pytest.raises(UserError, match=r"text\.width=8"):

@@ -1,4 +1,4 @@
-"""However the painter's blocks are run, they compute the same."""
+"""However the painter's blocks are run, they compute the same; and what a patch shows."""
 
 import jax
 import jax.numpy as jnp
@@ -64,3 +64,20 @@ def test_a_block_keeps_what_its_policy_says(params, inputs):
 
     none, dots, full = (flops(scan=True, remat=remat) for remat in ("none", "dots", "full"))
     assert none < dots < full < 4 / 3 * none
+
+
+@pytest.mark.parametrize("palette", [1, 2, 3])
+def test_a_patch_is_a_mixture_of_its_colors(inputs, palette):
+    module = Painter(D, LAYERS, heads=2, outputs=18, pixels=6, palette=palette)
+    params = module.init(jax.random.key(1), *inputs, method=run)["params"]
+    fresh, *_ = module.apply({"params": params}, *inputs, method=run)
+    assert not fresh.any()
+    noise = lambda x: x + jax.random.normal(jax.random.key(x.size), x.shape)  # noqa: E731
+    params = jax.tree.map(noise, params)
+    params["output"] = jax.tree.map(jnp.zeros_like, params["output"])
+    shown, *_ = module.apply({"params": params}, *inputs, method=run)
+    # Mixtures of two colours lie on a line, of three in a plane.
+    pixels = shown.reshape(B, P, 6, 3)
+    spread = jnp.linalg.svd(pixels - pixels.mean(2, keepdims=True), compute_uv=False)
+    assert (spread[..., palette - 1 :] < 1e-4).all()
+    assert (spread[..., : palette - 1] > 1e-2).all()

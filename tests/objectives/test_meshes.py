@@ -39,7 +39,7 @@ def make(name, mesh, size=8):
         "text": text,
         "vision": {"name": "patches"},
         "fusion": {"name": "attention"},
-        "painter": PainterConfig(width=32, layers=1, heads=8, patch=4),
+        "painter": PainterConfig(width=32, layers=1, heads=8, patch=4, palette=2),
         "memory": MemoryConfig(slots=3, places=True),
         "strategy": StrategyConfig(),
         "vocab_size": 11,

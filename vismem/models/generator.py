@@ -36,6 +36,8 @@ class PainterConfig:
       products: "bfloat16" rounds what float32 kernels are multiplied with, and the kernels, to
         bfloat16, with sums and all else in float32: what a TPU does by default, and on a CPU that
         has the instructions several times faster.
+      palette: colours that each patch mixes, beside what a linear layer gives it; 0 for the layer
+        alone.
       scan, remat: how its blocks are run (models/painter.py).
     """
 
@@ -43,6 +45,7 @@ class PainterConfig:
     layers: int = 4
     heads: int = 4
     patch: int = 8
+    palette: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
     products: Literal["float32", "bfloat16"] = "float32"
     scan: bool | None = None
@@ -52,6 +55,8 @@ class PainterConfig:
         for key in ("layers", "heads", "patch"):
             if getattr(self, key) < 1:
                 raise UserError(f"painter.{key}={getattr(self, key)}: must be at least 1")
+        if self.palette < 0:
+            raise UserError(f"painter.palette={self.palette}: must not be negative")
         if self.width < 4 or self.width % 4 or self.width % self.heads:
             raise UserError(
                 f"painter.width={self.width}: must be a multiple of 4 and of painter.heads"
@@ -175,6 +180,7 @@ class Generator(nn.Module):
         pixels = p.patch * p.patch
         self.paint = Painter(
             *(p.width, p.layers, p.heads, pixels * self.channels, pixels),
+            palette=p.palette,
             scan=p.scan,
             remat=p.remat,
             dtype=dtype,

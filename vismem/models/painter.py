@@ -100,6 +100,8 @@ class Painter(nn.Module):
     Attributes:
       width, layers, heads: of the transformer.
       outputs: numbers a patch, patch * patch * channels. pixels: patch * patch.
+      palette: colours that each patch mixes, pixel by pixel, beside what a linear layer gives; see
+        `_mixed`.
       scan: whether its blocks run as a scan; see `layers.scans`.
       remat: what a block keeps for its backward pass, by name in `REMAT`; the rest is computed
         again.
@@ -110,6 +112,7 @@ class Painter(nn.Module):
     heads: int
     outputs: int
     pixels: int
+    palette: int = 0
     scan: bool | None = None
     remat: str = "none"
     dtype: Any = jnp.float32
@@ -127,6 +130,10 @@ class Painter(nn.Module):
         )
         self.output = Dense(self.outputs, ("embed", None), kernel_init=ZEROS)
         self.copy = Dense(self.pixels, ("embed", None), kernel_init=ZEROS)
+        if self.palette:
+            colors = self.palette * self.outputs // self.pixels
+            self.shares = Dense(self.palette * self.pixels, ("embed", None))
+            self.colors = Dense(colors, ("embed", None), kernel_init=ZEROS)
 
     def read_text(self, text: Array) -> tuple[Array, Array]:
         """Keys and values of text tokens [B, N, D] for all blocks, [B, N, layers, H, D / H]."""
@@ -165,7 +172,25 @@ class Painter(nn.Module):
         shift, scale = jnp.split(self.modulation(nn.silu(condition))[:, None], 2, axis=-1)
         painted = normalize(x[:, :count]) * (1 + scale) + shift
         copied = jax.nn.sigmoid(self.copy(painted)) if copies else None
-        return self.output(painted), copied, x[:, count:]
+        output = self.output(painted)
+        if self.palette:
+            output = output + self._mixed(painted)
+        return output, copied, x[:, count:]
+
+    def _mixed(self, painted: Array) -> Array:
+        """Patches [B, P, D] as a few colours each and how much of which a pixel has, [B, P,
+        outputs].
+
+        What a patch shows is a product, of the shape of things with their colours. A linear layer
+        has to have learned each of these products; here any shape takes any colour, as in layered
+        decoders (the mixtures of Locatello et al. 2020, "Object-centric learning with slot
+        attention", with a patch's colours for objects).
+        """
+        patches = painted.shape[:2]
+        shares = self.shares(painted).reshape(*patches, self.pixels, self.palette)
+        colors = self.colors(painted).reshape(*patches, self.palette, -1)
+        mixed = jnp.einsum("bpnk,bpkc->bpnc", jax.nn.softmax(shares, axis=-1), colors)
+        return mixed.reshape(*patches, -1)
 
     def _run(
         self, x: Array, slots: int, text: tuple[Array, Array], mask: Array, condition: Array
