@@ -155,7 +155,7 @@ class Painter(nn.Module):
         Args:
           patches: [B, P, D]. slots: [B, K, D], K = 0 without memory.
           text: what `read_text` gave, with mask bool [B, N].
-          condition: [B, D], of time, text and strategy.
+          condition: [B, D], of time, strategy, and what fusion folds into it.
           copies: whether there is a picture to copy from.
 
         Returns:
