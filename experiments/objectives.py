@@ -46,7 +46,7 @@ def get_config(argument: str = "") -> ConfigDict:
     if argument and argument not in ROWS:
         raise UserError(f"objectives.py:{argument}: the argument is one of {', '.join(ROWS)}")
     base = config.load(str(Path(__file__).with_name("quickstart.py")))
-    base.evaluators.diversity = {"name": "diversity", "every": 1_300}
+    base.evaluators.diversity = {"name": "diversity", "every": 1_200}
     base.evaluators.distribution = {"name": "distribution", "encoder": {"name": "cnn"}}
     settings = ROWS[argument or "flow"].items()
     return config.override(base, (f"--config.{key}={value!r}" for key, value in settings))

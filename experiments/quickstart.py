@@ -21,7 +21,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.batch_size = 32
     # As many seconds either way: without memory nothing is carried along a chain of canvases, and a
     # step of one canvas took 82 ms where a chain of two with memory took 153 (two quiet cores).
-    config.steps = 4_000 if memory else 7_200
+    config.steps = 3_500 if memory else 6_300
 
     config.data = {
         "source": {"name": "world", "preset": "tiny", "lang": "en", "style": "fixed"},
@@ -55,11 +55,11 @@ def get_config(argument: str = "") -> ConfigDict:
     config.drawing = {"steps": 12, "solver": "renoise", "guidance_scale": 1.75}
 
     config.log_every = 50
-    config.checkpoint = {"every": 1_300, "keep": 2, "best": "val/loss"}
+    config.checkpoint = {"every": 1_200, "keep": 2, "best": "val/loss"}
     config.evaluators = {
-        "loss": {"name": "loss", "every": 1_300, "count": 512},
-        "progress": {"name": "claims", "every": 1_300, "sets": ("val",), "count": 128},
-        "grid": {"name": "grid", "every": 1_300},
+        "loss": {"name": "loss", "every": 1_200, "count": 512},
+        "progress": {"name": "claims", "every": 1_200, "sets": ("val",), "count": 128},
+        "grid": {"name": "grid", "every": 1_200},
         "claims": {"name": "claims", "sets": ("test", "compositional"), "count": 512},
         "others": {"name": "claims", "sets": ("vague", "length"), "count": 256},
     }

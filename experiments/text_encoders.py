@@ -23,7 +23,7 @@ def get_config(argument: str = "") -> ConfigDict:
         raise UserError(f"text_encoders.py:{argument}: the argument is nothing or third")
     made = config.load(str(Path(__file__).with_name("quickstart.py")))
     if argument:
-        made.steps = 1_333
+        made.steps //= 3
     return made
 
 
