@@ -16,8 +16,11 @@ them. GeNeVA's files are written by the scripts of github.com/Maluuba/GeNeVA_dat
 `pip install 'vismem[geneva]'`.
 """
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
+from vismem import config as configs
 from vismem.errors import UserError
 
 
@@ -41,17 +44,9 @@ def get_config(argument: str = "") -> ConfigDict:
         "size": size,
         "tokenizer": {"name": "bpe", "vocab_size": 512, "length": 48 if folder else 24},
     }
-    config.text = {"name": "transformer", "width": 128, "layers": 2, "heads": 4}
-    config.vision = {"name": "patches"}
-    config.fusion = {"name": "attention"}
-    config.painter = {
-        "width": 128,
-        "layers": 4,
-        "heads": 4,
-        "patch": 8,
-        "palette": 4,
-        "products": "bfloat16",
-    }
+    # Built as the quickstart is, whose parameters fit only that.
+    base = configs.load(str(Path(__file__).with_name("quickstart.py")))
+    config.update({part: base[part] for part in ("text", "vision", "fusion", "painter")})
     config.memory = {"enabled": True, "slots": 8, "places": True, "update": "gated"}
     config.strategy = {"enabled": True}
 

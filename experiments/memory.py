@@ -10,7 +10,11 @@ Every row has learned to draw single captions for as many seconds, and then has 
 steps of as many conversations. What came out is in experiments/RESULTS.md.
 """
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
+
+from vismem import config as configs
 
 ROWS = {
     "full": {},
@@ -45,17 +49,9 @@ def get_config(argument: str = "") -> ConfigDict:
         "size": 32,
         "tokenizer": {"name": "bpe", "vocab_size": 512, "length": 24},
     }
-    config.text = {"name": "transformer", "width": 128, "layers": 2, "heads": 4}
-    config.vision = {"name": "patches"}
-    config.fusion = {"name": "attention"}
-    config.painter = {
-        "width": 128,
-        "layers": 4,
-        "heads": 4,
-        "patch": 8,
-        "palette": 4,
-        "products": "bfloat16",
-    }
+    # Built as the quickstart is, whose parameters fit only that.
+    base = configs.load(str(Path(__file__).with_name("quickstart.py")))
+    config.update({part: base[part] for part in ("text", "vision", "fusion", "painter")})
     config.memory = {"enabled": True, "slots": 8, "places": True, "update": "gated"}
     config.strategy = {"enabled": True}
 
