@@ -8,11 +8,9 @@ machine with TensorFlow:
 
     tfds build coco_captions --data_dir=data --file_format=array_record
 
-and reads google/t5-v1_1-large from the Hugging Face Hub, whose encoder stays as it is. Pictures are
-drawn as pixels, in patches of 8; with an autoencoder's folder, such as one of Stable Diffusion's,
-as its latents, a quarter as many patches:
-
-    vismem train experiments/coco.py --config.objective.autoencoder=FOLDER --config.painter.patch=2
+and reads from the Hugging Face Hub what stays as it is: the encoder of google/t5-v1_1-large, and
+stabilityai/sd-vae-ft-mse, on whose latents, 32 x 32, pictures are drawn in patches of 2. Either may
+be a folder instead (`config.text.folder`, `config.objective.autoencoder.folder`).
 """
 
 from ml_collections import ConfigDict
@@ -52,7 +50,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.text = {
         "name": "pretrained",
         "folder": "google/t5-v1_1-large",
-        # As its config.json has it; a plan reads no folder.
+        # As its config.json has it, here and below; a plan reads no folder.
         "encoder": {
             "name": "t5",
             "vocab_size": 32_128,
@@ -71,12 +69,24 @@ def get_config(argument: str = "") -> ConfigDict:
         "width": width,
         "layers": layers,
         "heads": heads,
-        "patch": 8,
+        "patch": 2,
         "dtype": "bfloat16",
         "remat": "full",
     }
     config.memory = {"slots": 64}
-    config.objective = {"name": "flow", "unroll": 2}
+    config.objective = {
+        "name": "flow",
+        "unroll": 2,
+        "autoencoder": {
+            "folder": "stabilityai/sd-vae-ft-mse",
+            "name": "autoencoder_kl",
+            "widths": (128, 256, 512, 512),
+            "blocks": 2,
+            "channels": 4,
+            "groups": 32,
+            "scaling_factor": 0.18215,
+        },
+    }
     config.optimizer = {
         "name": "adamw",
         "lr": 1e-4,

@@ -4,6 +4,7 @@ import os
 import sys
 
 COMPUTE = ("train", "evaluate", "draw", "sweep")
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 def main() -> int:
@@ -12,7 +13,7 @@ def main() -> int:
     (experiments/RESULTS.md, "The step"). glibc takes this setting at a process's start only."""
     computes = sys.argv[1:] and sys.argv[1] in COMPUTE
     if computes and sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
-        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+        os.environ |= HUGE_PAGES
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     from vismem import cli  # only in the process that stays
 

@@ -5,8 +5,8 @@ import pytest
 
 from vismem import worlds
 from vismem.data import DataConfig, augment, pipeline, source, tokenizers
-from vismem.data.questions import KINDS
 from vismem.errors import UserError
+from vismem.worlds.questions import SORTS
 
 TINY = {"name": "questions", "preset": "tiny"}
 
@@ -27,7 +27,7 @@ def test_every_sort_is_asked_wherever_one_looks():
     records = source(DataConfig(source=TINY), "train")
     for step in (1, 5, 100):
         counts = Counter(records[i * step]["about"] for i in range(300))
-        assert counts.keys() == set(KINDS)
+        assert counts.keys() == set(SORTS)
         assert max(counts.values()) < 120
 
 

@@ -137,12 +137,14 @@ def test_vocabulary_without_data(tokenizer, size):
     assert plan.vocabulary(run_config(**{"data.tokenizer": tokenizer})) == size
 
 
-def test_a_pretrained_encoder_that_is_not_here():
+def test_pretrained_parts_that_are_not_here():
     file = Path(__file__).parents[2] / "experiments" / "coco.py"
     coco = configs.run_config(configs.load(str(file)))
     assert plan.vocabulary(coco) == 32_128
-    found = {name: x.shape for name, x in plan.shapes(coco).items()}
+    objective, batch = plan.parts(coco, make_mesh(MeshConfig(), jax.devices()[:1]))
+    found = {name: x.shape for name, x in batch.items()}
     assert found == {"image": (1024, 256, 256, 3), "tokens": (1024, 64)}
+    assert (objective.codec.size, objective.codec.channels) == (32, 4)
 
 
 def test_a_pretrained_autoencoder_is_planned_with_by_its_shapes(tmp_path, monkeypatch):

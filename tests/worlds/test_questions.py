@@ -5,11 +5,10 @@ import collections
 import pytest
 
 from vismem import worlds
-from vismem.worlds.claims import MARGIN
+from vismem.worlds.claims import DIRECTIONS, MARGIN
+from vismem.worlds.questions import SORTS
 from vismem.worlds.scene import PRESETS
 from vismem.worlds.world import LANGUAGES
-
-SORTS = {"exist", "count", "attribute", "compare", "relation"}
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -21,13 +20,16 @@ def test_the_answers_claim_is_true_and_every_sort_is_asked(name, lang):
         for question in example.questions(i):
             assert question.claim.holds(example.scene, MARGIN), question
             asked[question.about][question.answer] += 1
-    assert set(asked) == SORTS
+    assert set(asked) == {*SORTS}
     yes, no = (LANGUAGES[lang].words["answer"][truth][0] for truth in (True, False))
     for sort in ("exist", "compare", "relation"):
         # Neither answer can be guessed.
         assert set(asked[sort]) == {yes, no}
         assert 0.35 < asked[sort][yes] / asked[sort].total() < 0.7, sort
     assert len(asked["count"]) >= 3
+    sides = {LANGUAGES[lang].words["answer"][relation][0] for relation in DIRECTIONS}
+    assert set(asked["side"]) == sides
+    assert min(asked["side"].values()) > 0.15 * asked["side"].total()
 
 
 def test_counts_and_attributes_agree_with_the_words_of_the_question():

@@ -5,9 +5,7 @@ from random import Random
 from vismem import worlds
 from vismem.data import Example
 from vismem.errors import UserError
-from vismem.worlds.questions import Question
-
-KINDS = ("exist", "count", "attribute", "compare", "relation")
+from vismem.worlds.questions import SORTS, Question
 
 
 class QuestionSource:
@@ -62,5 +60,5 @@ class QuestionSource:
         example = self._world.example(self._split, index, **self._options)
         asked = {question.about: question for question in example.questions()}
         # Not among those asked: what few scenes allow is asked as often as can be.
-        order = Random(index).sample(KINDS, len(KINDS))
-        return example, next(asked[kind] for kind in order if kind in asked)
+        order = Random(index).sample(SORTS, len(SORTS))
+        return example, next(asked[sort] for sort in order if sort in asked)

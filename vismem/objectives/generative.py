@@ -33,7 +33,8 @@ class Generative:
       text, vision, fusion, painter, memory, strategy: the generator's parts (models/generator.py).
       vocab_size: of the tokenizer. image_size: height and width in pixels.
       autoencoder: options of what is drawn on the grid of (`make_codec`); in a config the folder of
-        a run of `autoencode`, or of diffusers' AutoencoderKL, and none for pixels.
+        a run of `autoencode`, or of diffusers' AutoencoderKL, or a mapping with that `folder` and,
+        for plans, which read none, what is in it; none for pixels.
       remat: whether a step's activations are computed again in the backward pass.
       codec: pictures to what is drawn and back.
     """

@@ -6,7 +6,7 @@ pretrained picture encoder ".../vision_encoder/...", and those of a T5 ".../text
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,17 @@ def t5_folder(config: RunConfig) -> str | None:
     return config.text.get("folder") if config.text.get("name") == "t5" else None
 
 
+def autoencoder_folder(config: RunConfig) -> str | None:
+    """Where the autoencoder on whose grid a run draws is read from, if the config has one: its
+    `objective.autoencoder` is a folder, or says of one what is in it."""
+    choice = config.objective.get("autoencoder")
+    if not isinstance(choice, Mapping):
+        return choice
+    if not isinstance(choice.get("folder"), str):
+        raise UserError("objective.autoencoder.folder: missing; the autoencoder is read from there")
+    return choice["folder"]
+
+
 def resolve(config: RunConfig, tokenizer: Tokenizer, folder: Path) -> RunConfig:
     """The config with pretrained encoders spelled out, as the run's folder keeps them."""
     for part, file in FILES.items():
@@ -68,7 +79,7 @@ def resolve(config: RunConfig, tokenizer: Tokenizer, folder: Path) -> RunConfig:
         if made_by != TEXT_TO_TEXT["t5"]:
             raise UserError(f"text.folder={source!r}: holds no whole T5, with encoder and decoder")
         config = dataclasses.replace(config, text={**config.text, **plain(sizes)})
-    if isinstance(source := config.objective.get("autoencoder"), str):
+    if source := autoencoder_folder(config):
         saved = folder / AUTOENCODER
         hosts.on_first(_keep, saved, codec_options, source)
         choice = config.objective | {"autoencoder": plain(json.loads(saved.read_text()))}
@@ -85,6 +96,8 @@ def _keep(file: Path, describe: Callable[..., Config], *source: str) -> None:
 def codec_options(source: str) -> dict[str, Any]:
     """Options of `objectives.autoencode.make_codec`, from the folder of a run or of a pretrained
     autoencoder; no weights are read."""
+    if not Path(source).is_dir():
+        return {"folder": source, **encoders.autoencoder(source)}
     found = configs.read(source)
     if "objective" not in found:  # no run's config, but a model's
         return {"folder": source, **encoders.autoencoder(source)}

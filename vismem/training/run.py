@@ -159,7 +159,7 @@ def given(config: RunConfig, tokenizer: Tokenizer, layout: Layout, mesh: Mesh) -
         lent = {n: x for n, x in known.items() if n in shapes and shapes[n].shape == x.shape}
         if not lent:
             raise UserError(f"start={config.start!r}: has no parameters that this run could use")
-    if "autoencoder" in config.objective:
+    if encoders.autoencoder_folder(config):
         lent |= lent_autoencoder(config.objective["autoencoder"], mesh)
     placed = {name: jax.device_put(x, shapes[name].sharding) for name, x in lent.items()}
     return encoders.parameters(config, tokenizer, layout, mesh) | placed

@@ -129,7 +129,14 @@ ENGLISH = Language(
             "size": ("size",),
             "fill": ("fill",),
         },
-        "answer": {True: ("yes",), False: ("no",)},
+        "answer": {
+            True: ("yes",),
+            False: ("no",),
+            "left of": ("left",),
+            "right of": ("right",),
+            "above": ("above",),
+            "below": ("below",),
+        },
     },
     templates={
         "a": (
@@ -159,6 +166,8 @@ ENGLISH = Language(
         "more": ("are there more {kinds} than {others}?",),
         "same": ("do {the} and {other} have the same {attribute}?",),
         "is it": ("is {the} {relation} {other}?",),
+        "left or right": ("is {the} left or right of {other}?",),
+        "above or below": ("is {the} above or below {other}?", "is {the} over or under {other}?"),
         "in": ("{place}",),
         "into": ("{to}",),
         "beside": ("{side} {the}",),

@@ -21,16 +21,18 @@ from vismem.worlds.claims import (
 from vismem.worlds.language import Language
 from vismem.worlds.scene import Preset, Scene, Thing
 
+SORTS = ("exist", "count", "attribute", "compare", "relation", "side")
+
 
 @dataclass(frozen=True)
 class Question:
     """A question about a scene.
 
     Attributes:
-      about: "exist", "count", "attribute", "compare" or "relation".
+      about: one of SORTS.
       text: the question.
-      answer: "yes" or "no", a number in digits, or a word for an attribute; in the question's
-        language, always the usual word.
+      answer: "yes" or "no", a number in digits, or a word for an attribute or a side; in the
+        question's language, always the usual word.
       claim: what the answer claims; true of the scene.
     """
 
@@ -44,7 +46,7 @@ def questions(scene: Scene, preset: Preset, language: Language, chance: Random) 
     """A question of every sort that the scene allows: things that are asked about by "the" have
     to be the only ones of their kind."""
     asker = _Asker(scene, preset, language, chance)
-    asked = [asker.exist(), asker.count(), asker.attribute(), asker.compare(), asker.relation()]
+    asked = [getattr(asker, sort)() for sort in SORTS]
     return [question for question in asked if question]
 
 
@@ -101,17 +103,33 @@ class _Asker:
         )
 
     def relation(self) -> Question | None:
+        if (found := self._directed(or_not=True)) is None:
+            return None
+        kinds, clause = found
+        word = self.language.word("relation", clause.relation, self.chance)
+        return self._yes_or_no("relation", "is it", kinds, clause, relation=word)
+
+    def side(self) -> Question | None:
+        """Left or right, above or below: what answers to `relation` follow from."""
+        if (found := self._directed(or_not=False)) is None:
+            return None
+        kinds, clause = found
+        axis = "left or right" if DIRECTIONS[clause.relation][0] else "above or below"
+        slots = {slot: self._phrase("the", kind) for slot, kind in zip(("the", "other"), kinds)}
+        answer = self.language.words["answer"][clause.relation][0]
+        return self._question("side", axis, answer, Claim(kinds, (clause,)), **slots)
+
+    def _directed(self, or_not: bool) -> tuple[tuple[Kind, ...], Related] | None:
+        """Two things, and a direction in which the first clearly lies from the second, or, with
+        `or_not`, clearly does not."""
         if len(self.scene.things) < 2 or (found := self._two(self.attributes)) is None:
             return None
         things, kinds = found
         for relation in self.chance.sample(tuple(DIRECTIONS), len(DIRECTIONS)):
             clause = Related(relation, (0, 1))
-            # Asked only where the answer is clear.
-            if clause.holds(things, self.scene, MARGIN) or not clause.holds(
-                things, self.scene, -MARGIN
-            ):
-                word = self.language.word("relation", relation, self.chance)
-                return self._yes_or_no("relation", "is it", kinds, clause, relation=word)
+            clearly = clause.holds(things, self.scene, MARGIN)
+            if clearly or (or_not and not clause.holds(things, self.scene, -MARGIN)):
+                return kinds, clause
         return None
 
     def _some_kind(self) -> Kind:
