@@ -3,8 +3,10 @@
     python benchmarks/scaling.py measured [experiments/quickstart.py] [--config.KEY=VALUE ...]
     python benchmarks/scaling.py planned experiments/xl.py:S [--topologies v5e:2x4 v5e:8x8 ...]
 
-`measured` changes one key at a time: seconds of a step of random batches, the best of a few, and
-the memory that XLA sets aside for it. `planned` compiles the step for 8, 64, 256 and 1,024 chips,
+`measured` changes one key at a time, on one device, and then shares the batch among 2, 4, ... of
+those that there are (CPUs have XLA_FLAGS=--xla_force_host_platform_device_count=8): seconds of a
+step of random batches, the best of a few, and the memory that XLA sets aside for it on a device.
+`planned` compiles the step for 8, 64, 256 and 1,024 chips,
 with parameters whole on each and parted among eight: bytes that a chip sends a step, by collective,
 with as many examples a chip throughout. It needs `pip install -e ".[plan]"`.
 """
@@ -35,23 +37,25 @@ MiB = 2**20
 
 
 def measured(file: str, settings: list[str], tries: int) -> None:
-    """A line for each value of each key in VARIED."""
+    """A line for each value of each key in VARIED, and for each number of devices."""
+    devices = [2**i for i in range(1, jax.device_count().bit_length())]
+    rows = [(key, value, 1) for key, values in VARIED.items() for value in values]
+    rows += [("devices", count, count) for count in devices]
     print(f"{'':24} {'ms a step':>10} {'MiB':>8} {'compiled in':>12}")
-    for key, values in VARIED.items():
-        for value in values:
-            changed = [*settings, f"--config.{key}={value}"]
-            config = configs.run_config(configs.override(configs.load(file), changed))
-            seconds, memory, compilation = step_cost(config, tries)
-            print(
-                f"{f'{key}={value}':24} {1e3 * seconds:10.1f} {memory / MiB:8.0f} "
-                f"{compilation:10.1f} s",
-                flush=True,
-            )
+    for key, value, count in rows:
+        changed = settings if key == "devices" else [*settings, f"--config.{key}={value}"]
+        config = configs.run_config(configs.override(configs.load(file), changed))
+        seconds, memory, compilation = step_cost(config, count, tries)
+        print(
+            f"{f'{key}={value}':24} {1e3 * seconds:10.1f} {memory / MiB:8.0f} "
+            f"{compilation:10.1f} s",
+            flush=True,
+        )
 
 
-def step_cost(config: configs.RunConfig, tries: int) -> tuple[float, int, float]:
-    """Seconds of a step, bytes beside its state, and seconds of compilation."""
-    mesh = make_mesh(config.mesh)
+def step_cost(config: configs.RunConfig, devices: int, tries: int) -> tuple[float, int, float]:
+    """Seconds of a step, a device's bytes beside its state, and seconds of compilation."""
+    mesh = make_mesh(config.mesh, jax.devices()[:devices])
     objective, shapes = plan.parts(config, mesh)
     layout = Layout(objective, config.optimizer, shapes, mesh, steps=1000)
     step = make_train_step(objective, layout.optimizer, config.ema, config.optimizer.accumulate)

@@ -2,8 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from vismem.models.layers import RelativeBias
 from vismem.models.painter import Painter
 
 B, P, K, N, D, LAYERS = 2, 4, 3, 5, 16, 3
@@ -81,3 +83,13 @@ def test_a_patch_is_a_mixture_of_its_colors(inputs, palette):
     spread = jnp.linalg.svd(pixels - pixels.mean(2, keepdims=True), compute_uv=False)
     assert (spread[..., palette - 1 :] < 1e-4).all()
     assert (spread[..., : palette - 1] > 1e-2).all()
+
+
+def test_relative_bias_is_a_number_for_every_offset_and_head():
+    heads, grid = 2, 3
+    table = jax.random.normal(jax.random.key(0), (heads, (2 * grid - 1) ** 2))
+    bias = RelativeBias(heads).apply({"params": {"table": table}}, grid**2)
+    by_offset = table.reshape(heads, 2 * grid - 1, 2 * grid - 1)
+    for i, j in np.ndindex(grid**2, grid**2):
+        down, across = (a - b + grid - 1 for a, b in zip(divmod(i, grid), divmod(j, grid)))
+        np.testing.assert_array_equal(bias[:, i, j], by_offset[:, down, across])

@@ -204,10 +204,11 @@ class RelativeBias(nn.Module):
         grid = math.isqrt(patches)
         init = nn.with_logical_partitioning(nn.initializers.zeros, (None, None))
         table = self.param("table", init, (self.heads, (2 * grid - 1) ** 2))
-        rows, columns = np.divmod(np.arange(patches), grid)
-        down = rows[:, None] - rows + grid - 1
-        across = columns[:, None] - columns + grid - 1
-        return table[:, down * (2 * grid - 1) + across]
+        # Down and across one after the other: indices for both at once would be a constant of
+        # patches x patches numbers in every block.
+        apart = np.arange(grid)[:, None] - np.arange(grid) + grid - 1
+        bias = table.reshape(self.heads, 2 * grid - 1, 2 * grid - 1)[:, apart][..., apart]
+        return bias.swapaxes(2, 3).reshape(self.heads, patches, patches)
 
 
 class Block(nn.Module):
