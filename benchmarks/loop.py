@@ -76,7 +76,8 @@ def main() -> None:
     file = configs.override(configs.load(options.file), settings)
     steps = (options.blocks + 1) * options.steps  # the first block is mostly compilation
     file.evaluators = {"bare": {"name": "bare", "every": options.steps}}
-    configs.override(file, [f"--config.steps={steps}", "--config.checkpoint.every=1000000"])
+    file.checkpoint = {"every": 1_000_000, "best": ""}
+    configs.override(file, [f"--config.steps={steps}"])
     EVALUATORS["bare"] = f"{__name__}:BareStep"
     BareStep.settings, BareStep.steps, BareStep.blocks = configs.run_config(file), options.steps, []
     with tempfile.TemporaryDirectory() as folder:
