@@ -4,7 +4,9 @@
 
 The loop and the bare step run in turns in one process, a block of steps each, so that what else
 the machine does falls on both; the ratio is the median over the blocks. The bare step gets a batch
-that is on the device already; everything else (data, transfers, metrics, log) is the loop's.
+that is on the device already; everything else (data, transfers, metrics, log) is the loop's. The
+share of the peak is told twice: by the products of the loss and its gradient, which the log's is,
+and by these and the optimizer's.
 """
 
 import argparse
@@ -21,7 +23,7 @@ from vismem import config as configs
 from vismem.evaluation import EVALUATORS
 from vismem.parallel import hosts
 from vismem.training import loop
-from vismem.training.flops import machine_peak, train_flops
+from vismem.training.flops import machine_peak, matmul_flops, train_flops
 from vismem.training.state import Layout
 from vismem.training.step import compiled, make_train_step
 
@@ -47,7 +49,17 @@ class BareStep:
         step = make_train_step(objective, layout.optimizer, config.ema, config.optimizer.accumulate)
         self.step = compiled(step, layout.shardings, mesh)
         self.batch = hosts.put(batch, mesh)
-        type(self).flops = train_flops(objective, layout.optimizer, layout.shapes["params"], shapes)
+        params = layout.shapes["params"]
+        type(self).flops = train_flops(objective, layout.optimizer, params, shapes)
+        type(self).optimizer_flops = sum(
+            matmul_flops(
+                layout.optimizer.players[player].update,
+                trained := layout.optimizer.split(player, params[player])[0],
+                layout.shapes["opt"][player],
+                trained,
+            )
+            for player in objective.players
+        )
         type(self).peak = machine_peak(mesh)
         self.since = None
 
@@ -86,9 +98,12 @@ def main() -> None:
     ratios = [of_loop / bare for of_loop, bare in BareStep.blocks]
     seconds = [bare / options.steps for _, bare in BareStep.blocks]
     median, best = statistics.median(seconds), min(seconds)
-    share, peak = BareStep.flops / BareStep.peak, BareStep.peak / 1e9
+    of_loss, of_both = BareStep.flops, BareStep.flops + BareStep.optimizer_flops
     print(f"step         {1e3 * median:.1f} ms, best {1e3 * best:.1f} ms")
-    print(f"matmul peak  {peak:.0f} GFLOP/s, used {share / median:.0%}, best {share / best:.0%}")
+    print(f"matmul peak  {BareStep.peak / 1e9:.0f} GFLOP/s")
+    for what, flops in {"loss's": of_loss, "and optimizer's": of_both}.items():
+        typical, most = (flops / BareStep.peak / x for x in (median, best))
+        print(f"  {what:16} {flops / 1e9:5.1f} GFLOP, used {typical:.0%}, best {most:.0%}")
     print(f"loop / step  {statistics.median(ratios):.3f}, {min(ratios):.3f} to {max(ratios):.3f}")
 
 
