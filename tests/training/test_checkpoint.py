@@ -77,15 +77,48 @@ def test_saving_copies_what_the_next_step_overwrites(tmp_path):
 
 def test_read_only_leaves_everything_as_it_is(tmp_path):
     with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
-        save(checkpoints, 1)
+        save(checkpoints, 1, best=0.5)
         save(checkpoints, 2)
     unfinished = tmp_path / "checkpoints" / "3.orbax-checkpoint-tmp"
     unfinished.mkdir()
     shutil.rmtree(tmp_path / "checkpoints" / "2" / "state")
+    metrics = tmp_path / "checkpoints" / "1" / "metrics" / "metrics"
+    metrics.write_text('{"best"')
     with Checkpoints(tmp_path, CheckpointConfig(), read_only=True) as checkpoints:
         assert checkpoints.restore(SHAPES)[2] == {"step": 1}
     assert unfinished.is_dir()
     assert (tmp_path / "checkpoints" / "2").is_dir()
+    assert metrics.exists()
+
+
+@pytest.mark.parametrize("text", ['{"best"', "", "[]", "{}", '{"best": "x"}', "\x00"])
+def test_damaged_metrics_are_passed_over(tmp_path, caplog, text):
+    folder = tmp_path / "checkpoints"
+    with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
+        save(checkpoints, 1, best=0.5)
+        save(checkpoints, 2, best=0.7)
+    (folder / "2" / "metrics" / "metrics").write_text(text)
+    with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
+        assert checkpoints.restore(SHAPES)[2] == {"step": 1}
+    assert f"{folder}/2: damaged or half-written, passed over" in caplog.text
+    assert (folder / "damaged-2").is_dir()
+    (folder / "1" / "metrics" / "metrics").write_text(text)
+    with pytest.raises(UserError, match="none of its checkpoints can be read"):
+        Checkpoints(tmp_path, CheckpointConfig())
+    assert (folder / "1").is_dir()
+
+
+def test_a_step_is_damaged_again_and_again(tmp_path):
+    with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
+        save(checkpoints, 1)
+    for _ in range(3):
+        with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
+            save(checkpoints, 2)
+        shutil.rmtree(tmp_path / "checkpoints" / "2" / "state")
+        with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
+            assert checkpoints.restore(SHAPES)[2] == {"step": 1}
+    left = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert left == {"1", "damaged-2", "damaged-2-2", "damaged-2-3"}
 
 
 def test_a_folder_without_checkpoints(tmp_path):

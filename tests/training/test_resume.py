@@ -126,12 +126,14 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, whole, damage, caplog):
     assert (folder / "checkpoints" / "12" / "state").is_dir()  # made again
 
 
-def test_what_a_save_left_half_done_is_ignored(tmp_path, whole):
+def test_what_a_save_left_half_done_is_named_and_removed(tmp_path, whole, caplog):
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
     newest = folder / "checkpoints" / "12"
-    newest.rename(newest.with_name("12.orbax-checkpoint-tmp-7"))
+    left = newest.rename(newest.with_name("12.orbax-checkpoint-tmp-7"))
     finish(folder)
+    assert f"{left}: left by a save that was cut off, removed" in caplog.text
+    assert not left.exists()
     assert metrics(folder) == metrics(whole)
 
 

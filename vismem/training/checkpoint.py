@@ -1,5 +1,6 @@
 """Checkpoints of a run: state, place in the data, about the run. Only this module knows orbax."""
 
+import json
 import logging
 import re
 import shutil
@@ -58,21 +59,49 @@ class Checkpoints:
 
     def __init__(self, folder: Path, config: CheckpointConfig, read_only: bool = False):
         self.folder, self.read_only = Path(folder).resolve() / FOLDER, read_only
-        best = policies.BestN(
-            get_metric_fn=best_of,
-            reverse=config.best_mode == "min",  # the last of the order is kept
-            n=1,
-            keep_checkpoints_without_metrics=False,
-        )
-        latest = policies.LatestN(config.keep)
-        self._options = ocp.CheckpointManagerOptions(
-            preservation_policy=policies.AnyPreservationPolicy([latest, best]),
-            best_fn=best_of,  # without it the metrics are not written
-            cleanup_tmp_directories=not read_only,
-            create=not read_only,
-            read_only=read_only,
-        )
+        if read_only:
+            # Lightweight: it does not read metrics, which may be damaged too.
+            self._options = ocp.CheckpointManagerOptions(
+                read_only=True, lightweight_initialize=True
+            )
+        else:
+            best = policies.BestN(
+                get_metric_fn=best_of,
+                reverse=config.best_mode == "min",  # the last of the order is kept
+                n=1,
+                keep_checkpoints_without_metrics=False,
+            )
+            latest = policies.LatestN(config.keep)
+            self._options = ocp.CheckpointManagerOptions(
+                preservation_policy=policies.AnyPreservationPolicy([latest, best]),
+                best_fn=best_of,  # without it the metrics are not written
+                cleanup_tmp_directories=True,
+                create=True,
+            )
+            hosts.on_first(self._clear)
         self._manager = self._open()
+
+    def _clear(self) -> None:
+        """Says what orbax will remove as it opens the folder, and sets aside what it would break
+        off at: it reads the metrics of every checkpoint then."""
+        for path in self.folder.glob("*.orbax-checkpoint-tmp*"):
+            log.warning("%s: left by a save that was cut off, removed", path)
+        bad, count = [], 0
+        for path in self.folder.glob("[0-9]*"):
+            if not path.name.isdigit():
+                continue
+            count += 1
+            try:
+                float(best_of(json.loads((path / "metrics" / "metrics").read_bytes())))
+            except FileNotFoundError:
+                pass  # nothing was measured at this step
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                bad.append((path, error))
+        if bad and len(bad) == count:
+            raise self._unreadable(*bad[0])
+        for path, error in bad:
+            log.warning("%s", damaged(path, error))
+        set_aside(path for path, _ in bad)
 
     def _open(self) -> ocp.CheckpointManager:
         return ocp.CheckpointManager(
@@ -200,11 +229,14 @@ class Checkpoints:
                 self._manager = self._open()
             return found["state"], found["data"], found["about"]
         if bad:
-            raise UserError(
-                f"{self.folder}: none of its checkpoints can be read ({damaged(*bad[0])}); "
-                "restore them, or train anew in another --workdir"
-            )
+            raise self._unreadable(*bad[0])
         return None
+
+    def _unreadable(self, path: Path, error: Exception) -> UserError:
+        return UserError(
+            f"{self.folder}: none of its checkpoints can be read ({damaged(path, error)}); "
+            "restore them, or train anew in another --workdir"
+        )
 
 
 def best_of(metrics: Mapping[str, float]) -> float:
@@ -215,7 +247,11 @@ def best_of(metrics: Mapping[str, float]) -> float:
 def set_aside(paths: Iterable[Path]) -> None:
     """Renames checkpoints that cannot be read."""
     for path in paths:
-        path.rename(path.with_name(f"damaged-{path.name}"))
+        free, number = path.with_name(f"damaged-{path.name}"), 1
+        while free.exists():  # this step was damaged before
+            number += 1
+            free = path.with_name(f"damaged-{path.name}-{number}")
+        path.rename(free)
 
 
 def damaged(path: Path, error: Exception) -> str:
