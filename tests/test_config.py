@@ -1,4 +1,5 @@
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from ml_collections import ConfigDict
@@ -101,6 +102,9 @@ def test_a_missing_file_names_the_nearest(experiment):
         ("mesh.fsdp=2", "mesh.fsdp", 2),  # nor is any of this part
         ("data.source.root=a=b", "data.source.root", "a=b"),
         ("data.source={'name': 'world'}", "data.source", ConfigDict({"name": "world"})),  # whole
+        ("data.source=world", "data.source", ConfigDict({"name": "world"})),
+        ("evaluators.loss=loss", "evaluators.loss", ConfigDict({"name": "loss"})),
+        ("objective.autoencoder=runs/a", "objective.autoencoder", "runs/a"),  # a folder, no name
     ],
 )
 def test_override(settings, setting, key, value):
@@ -117,9 +121,50 @@ def test_a_duration_replaces_the_file_s(settings):
     assert (settings.steps, settings.epochs) == (5, None)
 
 
+QUICKSTART = str(Path(__file__).parents[1] / "experiments" / "quickstart.py")
+TOWERS = str(Path(__file__).parents[1] / "experiments" / "towers.py")
+
+
+@pytest.mark.parametrize(
+    ("file", "arguments", "section", "value"),
+    [
+        (QUICKSTART, ["text=lstm"], "text", {"name": "lstm"}),
+        (QUICKSTART, ["text.width=64", "text=lstm"], "text", {"name": "lstm", "width": 64}),
+        (QUICKSTART, ["text.name=lstm"], "text", {"name": "lstm", "width": 128, "layers": 2}),
+        (QUICKSTART, ["text.name=ngrams"], "text", {"name": "ngrams", "width": 128}),
+        # What the command line says stays, to be an error where it makes no sense.
+        (
+            *(QUICKSTART, ["text.heads=2", "text.name=ngrams"], "text"),
+            {"name": "ngrams", "width": 128, "heads": 2},
+        ),
+        (
+            *(QUICKSTART, ["text={'name': 'rnn', 'layers': 2}", "text.name=ngrams"], "text"),
+            {"name": "ngrams", "layers": 2},
+        ),
+        (QUICKSTART, ["data.source.name=folder"], "data.source", {"name": "folder"}),
+        (
+            *(QUICKSTART, ["evaluators.progress.name=loss"], "evaluators.progress"),
+            {"name": "loss", "every": 1_200, "count": 128},
+        ),
+        # Its `width` is no option of a tower's; of a canvas's encoder of that name it is.
+        (TOWERS, ["vision.name=cnn"], "vision", {"name": "cnn"}),
+        (TOWERS, ["vision.name=nothing"], "vision.name", "nothing"),
+        (QUICKSTART, ["text.name=transformer"], "text.heads", 4),
+    ],
+)
+def test_another_component_by_its_name(file, arguments, section, value):
+    found = config.override(config.load(file), [f"--config.{a}" for a in arguments])
+    for key in section.split("."):
+        found = found[key]
+    assert config.plain(found) == value
+
+
 @pytest.mark.parametrize(
     ("argument", "line"),
     [
+        ("--config.lr=3", "^lr=3: unknown key; did you mean 'optimizer.lr'[?]$"),
+        ("--config.enabled=1", "did you mean 'memory.enabled'[?]$"),
+        ("--config.name=x", "did you mean 'data.source.name' or 'optimizer.name'[?]$"),
         ("--config.bach_size=4", "^bach_size=4: unknown key; did you mean 'batch_size'"),
         ("--config.optimiser.lr=1", "^optimiser.lr=1: unknown key; did you mean 'optimizer.lr'"),
         ("--config.memory.enabled.x=1", "memory.enabled is True, which has no keys"),

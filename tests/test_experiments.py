@@ -40,5 +40,20 @@ def test_every_row_can_be_built(file):
     for row in rows.values():
         made = config.run_config(row.config)
         if "pretrained" not in (made.text["name"], made.vision.get("name")):  # sizes of a folder
-            objective = run.make_objective(made, SimpleNamespace(vocab_size=64))
-            assert jax.eval_shape(objective.init, jax.random.key(0), batch(made.data))
+            assert parameters(made)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["text=lstm", "text.name=lstm", "vision=resnet", "vision.name=cnn", "fusion=concat"],
+)
+def test_the_quickstart_goes_with_another_encoder_or_fusion(setting):
+    file = next(str(f) for f in FILES if f.stem == "quickstart")
+    made = config.override(config.load(file), [f"--config.{setting}"])
+    assert parameters(config.run_config(made)) != parameters(config.run_config(config.load(file)))
+
+
+def parameters(made: config.RunConfig) -> dict:
+    """Shapes of the parameters."""
+    objective = run.make_objective(made, SimpleNamespace(vocab_size=64))
+    return jax.eval_shape(objective.init, jax.random.key(0), batch(made.data))

@@ -7,6 +7,7 @@ import pytest
 
 from vismem import registry
 from vismem.errors import UserError
+from vismem.models import VISION_ENCODERS
 
 
 @dataclass
@@ -26,6 +27,12 @@ def stroke(length: int, brush: Mapping) -> tuple:
     return length, brush
 
 
+def variant(name: str) -> dict:
+    if name != "12":
+        raise UserError(f"variant={name!r}: unknown brush")
+    return {"hardness": 1.2, "color": "blue"}
+
+
 TABLE = {
     "brush": f"{__name__}:Brush",
     "layer": f"{__name__}:Layer",
@@ -36,6 +43,33 @@ TABLE = {
 def test_builds_from_options_and_what_is_given():
     brush = registry.build(TABLE, {"name": "brush", "hardness": 1, "ends": [1, 2]}, "tool", width=3)
     assert brush == Brush(width=3, hardness=1, ends=[1, 2])
+
+
+@pytest.mark.parametrize("name", ["12", 12])
+def test_a_variant_stands_for_options(name):
+    brush = registry.build(
+        TABLE, {"name": "brush", "variant": name, "color": "green"}, "tool", width=3
+    )
+    assert brush == Brush(width=3, hardness=1.2, color="green")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "line"),
+    [
+        ("variant", "Ti/16", None),
+        ("variant", "Tii/16", "^vision.variant='Tii/16': unknown size 'Tii'; did you mean 'Ti'"),
+        ("variant", "Ti", "^vision.variant='Ti': needs the patch in pixels"),
+        ("varient", "Ti/16", "^vision.varient: unknown key; did you mean 'variant'"),
+    ],
+)
+def test_the_usual_vision_encoders_by_variant(option, value, line):
+    choice = {"name": "vit", option: value, "layers": 2}
+    if line is None:
+        built = registry.build(VISION_ENCODERS, choice, "vision")
+        assert (built.patch, built.width, built.heads, built.layers) == (16, 192, 3, 2)
+    else:
+        with pytest.raises(UserError, match=line):
+            registry.build(VISION_ENCODERS, choice, "vision")
 
 
 def test_a_component_is_given_only_what_it_declares():
@@ -54,6 +88,7 @@ def test_a_component_is_given_only_what_it_declares():
         ({"name": "brush", "hardness": True}, "tool.hardness=True: expected float, not bool"),
         ({"name": "brush", "ends": (1, 2, 3)}, "tool.ends=.*expected"),
         ({"name": "layer", "act": "tanh"}, r"tool.act='tanh': expected Literal\['gelu', 'relu'\]"),
+        ({"name": "brush", "variant": "13"}, "tool.variant='13': unknown brush"),
         # What the caller gives is not for the config to set.
         ({"name": "brush", "width": 1}, "tool.width"),
         ({"name": "stroke"}, "tool: stroke is missing a required argument: 'length'"),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ml_collections import ConfigDict
 
 from vismem.errors import UserError
-from vismem.registry import check_type, nearest
+from vismem.registry import check_type, nearest, parameters, resolve
 
 if TYPE_CHECKING:  # these rooms import jax, and a mistake in a config should not wait for that
     from vismem.data import DataConfig
@@ -137,21 +137,26 @@ def override(config: ConfigDict, settings: Iterable[str]) -> ConfigDict:
     """Sets keys of `config` in place from the command line, and returns it.
 
     A key need not be written in the file: any that the run or the component has will do. A duration
-    replaces the file's: with `--config.steps=10` neither examples nor epochs remain.
+    replaces the file's: with `--config.steps=10` neither examples nor epochs remain. Where a
+    component is chosen by name, its name alone will do: `--config.text=lstm` is the LSTM as it is
+    by default; `--config.text.name=lstm` lets it keep those of the file's options that it has too.
 
     Args:
       settings: "--config.optimizer.lr=3e-4"; values are Python literals, anything else is a string.
+        In whatever order they come, a part is set before what is in it.
     """
     top = [f.name for f in dataclasses.fields(RunConfig)]
+    said = []
     for setting in settings:
         key, equals, text = setting.removeprefix("--config.").partition("=")
         if not setting.startswith("--config.") or not equals:
             raise UserError(f"{setting}: unknown argument; settings read --config.some.key=value")
-        *parents, last = key.split(".")
         if key.split(".")[0] not in top:
-            raise UserError(
-                f"{key}={text}: unknown key; {nearest(key, [*_flat(plain(config)), *top])}"
-            )
+            raise UserError(f"{key}={text}: unknown key; {_meant(key, plain(config), top)}")
+        said.append((key, text))
+    before = plain(config)
+    for key, text in sorted(said, key=lambda one: one[0].count(".")):
+        *parents, last = key.split(".")
         with config.unlocked(), config.ignore_type():
             part = config
             for depth, name in enumerate(parents):
@@ -161,10 +166,67 @@ def override(config: ConfigDict, settings: Iterable[str]) -> ConfigDict:
                 if not isinstance(part, ConfigDict):
                     above = ".".join(parents[: depth + 1])
                     raise UserError(f"{key}={text}: {above} is {part!r}, which has no keys")
-            part[last] = _value(text, part.get(last))
+            value = _value(text, part.get(last))
+            part[last] = {"name": value} if isinstance(value, str) and _tables(key) else value
             if key in DURATIONS:
                 config.update({d: None for d in DURATIONS if d != key and d in config})
+    for section in {key.removesuffix(".name") for key, _ in said if key.endswith(".name")}:
+        _forget(config, before, section, [key for key, _ in said])
     return config
+
+
+def _tables(key: str) -> tuple[Mapping[str, str], ...]:
+    """The tables of components of which `key` names one; none, if that is not what it does."""
+    from vismem.data import SOURCES, TOKENIZERS
+    from vismem.drawing import DIVERSITY
+    from vismem.evaluation import EVALUATORS
+    from vismem.models import FUSION, TEXT, TEXT_TO_TEXT, VISION, VISION_ENCODERS
+    from vismem.objectives import OBJECTIVES
+
+    section, _, label = key.partition(".")
+    if section == "evaluators" and label and "." not in label:
+        return (EVALUATORS,)
+    return {
+        "text": (TEXT, TEXT_TO_TEXT),
+        "vision": (VISION, VISION_ENCODERS),
+        "fusion": (FUSION,),
+        "objective": (OBJECTIVES,),
+        "data.source": (SOURCES,),
+        "data.tokenizer": (TOKENIZERS,),
+        "drawing.diversity": (DIVERSITY,),
+    }.get(key, ())
+
+
+def _forget(config: ConfigDict, before: Mapping[str, Any], section: str, said: list[str]) -> None:
+    """Where a section names another component than `before`, removes the old one's options that the
+    new one does not have, but for those that the command line `said`."""
+    if any(f"{section}.".startswith(f"{key}.") for key in said):
+        return  # all of it is the command line's
+    part = config
+    for key in section.split("."):
+        part, before = part[key], before.get(key) or {}
+    old, new = before.get("name"), part.name
+    if old == new:
+        return
+    shared = {"name", "every"}  # the latter is of every evaluator
+    for table in _tables(section):
+        if not all(name in [*table] for name in (old, new)):
+            continue
+        was, has = (parameters(resolve(table, name, section)).keys() for name in (old, new))
+        # Where two tables have both names, the run's is the one that takes the old options.
+        if before.keys() - shared - {"variant"} <= was:
+            for option in before.keys() - shared - has:
+                if not any(f"{key}.".startswith(f"{section}.{option}.") for key in said):
+                    with config.unlocked():
+                        del part[option]
+            return
+
+
+def _meant(key: str, values: Mapping[str, Any], top: Iterable[str]) -> str:
+    """The clause of an error line that helps with a key that is nowhere."""
+    known = {*_flat(values), *top}
+    inner = [f"'{k}'" for k in sorted(known) if k.endswith(f".{key}")]
+    return f"did you mean {' or '.join(inner)}?" if inner else nearest(key, known)
 
 
 def _value(text: str, current: Any) -> Any:

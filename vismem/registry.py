@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import importlib
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ from vismem.errors import UserError
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The clause of an error line that helps with a misspelling of `word`."""
-    known = sorted(known)
+    known = sorted(set(known))
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     if close:
         return f"did you mean '{close[0]}'?"
@@ -43,7 +44,9 @@ def build(table: Mapping[str, str], choice: Mapping[str, Any], key: str, **given
 
     Args:
       table: name -> "module:attribute".
-      choice: `{"name": ..., **options}`, the component's part of the config.
+      choice: `{"name": ..., **options}`, the component's part of the config. Where the component's
+        module has a function `variant`, an option of that name stands for the options that it
+        gives, unless they are given too.
       key: the config key of `choice`, for error lines.
       **given: arguments the caller supplies; what the component does not declare is left out: it
         asks for what it needs by name.
@@ -53,8 +56,15 @@ def build(table: Mapping[str, str], choice: Mapping[str, Any], key: str, **given
         raise UserError(f"{key}: needs a 'name'; known: {', '.join(sorted(table))}")
     target = resolve(table, choice["name"], f"{key}.name")
     declared = parameters(target)
+    free = [p for p in declared if p not in given]
+    if variant := getattr(sys.modules[target.__module__], "variant", None):
+        if "variant" in options:
+            try:
+                options = variant(str(options.pop("variant"))) | options
+            except UserError as error:
+                raise UserError(f"{key}.{error}") from None
+        free.append("variant")
     for option, value in options.items():
-        free = [p for p in declared if p not in given]
         if option not in free:
             raise UserError(f"{key}.{option}: unknown key; {nearest(option, free)}")
         check_type(value, declared[option], f"{key}.{option}")
