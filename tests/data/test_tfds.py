@@ -10,6 +10,7 @@ from PIL import Image
 
 from vismem import config as configs
 from vismem.data import DataConfig, pipeline, source, tokenizers
+from vismem.data import tfds as tfds_source
 from vismem.data.tfds import TfdsSource
 from vismem.errors import UserError
 
@@ -68,6 +69,15 @@ def test_features_by_name(classes):
     assert (records[3]["text"], records[3]["label"]) == ("number 3", 1)
     with pytest.raises(UserError, match=r"prepared/1\.0\.0 train record 4: its text is empty"):
         records[4]
+
+
+def test_texts_without_decoding_pictures(classes, monkeypatch):
+    records = TfdsSource("train", classes, image="picture", text="caption")
+    read = [records[i]["text"] for i in (0, 3)]
+    monkeypatch.setattr(tfds_source, "decode", None)
+    assert [records.text(i) for i in (0, 3)] == read
+    with pytest.raises(UserError, match=r"train record 4: its text is empty"):
+        records.text(4)
 
 
 def test_class_names_as_texts_and_slices_as_splits(classes):

@@ -186,6 +186,20 @@ def test_errors(tmp_path):
         tokenizers.ByteTokenizer(0)
 
 
+def test_texts_that_cannot_be_read_are_passed_over_if_they_may_be():
+    class Texts(list):
+        def text(self, index):
+            if self[index] is None:
+                raise UserError(f"record {index}: its text is empty")
+            return self[index]
+
+    choice, source = {"name": "words", "vocab_size": 20}, Texts(["a circle", None, "a star"])
+    made = tokenizers.make(choice, source, "skip")
+    assert made.words() == tokenizers.make(choice, Texts(["a circle", "a star"])).words()
+    with pytest.raises(UserError, match=r"record 1: .* \(data\.on_error=skip passes over it\)"):
+        tokenizers.make(choice, source)
+
+
 def test_made_from_a_source_without_reading_its_pictures():
     class Texts:
         asked = 0

@@ -178,6 +178,8 @@ def test_the_trace_ends_near_the_picture(artist):
 
 
 def test_mistakes_are_named(artist):
+    with pytest.raises(UserError, match="there is no text"):
+        artist.draw([])
     with pytest.raises(UserError, match="text is empty"):
         artist.draw(["a", " "])
     with pytest.raises(UserError, match="steps=0"):

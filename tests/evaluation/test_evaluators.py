@@ -1,17 +1,22 @@
 """Evaluators against drawings whose worth is known."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vismem import worlds
 from vismem.data import DataConfig
 from vismem.drawing.artist import Drawing
 from vismem.errors import UserError
 from vismem.evaluation.claims import Claims, score
+from vismem.evaluation.grid import Grid
 from vismem.evaluation.loss import ValidationLoss
 from vismem.evaluation.nearest import nearest
+from vismem.evaluation.reconstruction import Reconstruction
+from vismem.objectives.autoencode import Autoencode
 
 TINY = DataConfig(source={"name": "world", "preset": "tiny"})
 
@@ -54,6 +59,36 @@ def test_mistakes_are_named():
     folder = SimpleNamespace(source={"name": "folder"})
     with pytest.raises(UserError, match="reads worlds only"):
         Claims(artist=None, data=folder, seed=0)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of three pictures for testing, of which one has no text, and none for training."""
+    rows = [{"file_name": f"{name}.png", "text": name.strip()} for name in ("a", " ", "b")]
+    for row in rows:
+        Image.new("RGB", (32, 32)).save(tmp_path / row["file_name"])
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return {"name": "folder", "root": str(tmp_path), "val": 0.0, "test": 1.0}
+
+
+def test_what_cannot_be_read_is_left_out_if_it_may_be(pictures):
+    data = DataConfig(source=pictures, on_error="skip")
+    assert Grid(artist=None, data=data, seed=0).texts == ["a", "b"]
+    objective = Autoencode(image_size=32)
+    assert Reconstruction(objective=objective, data=data).texts == ["a", "b"]
+    data = DataConfig(source=pictures)
+    for evaluator in (
+        lambda: Grid(artist=None, data=data, seed=0),
+        lambda: Reconstruction(objective=objective, data=data),
+    ):
+        with pytest.raises(UserError, match=r" \.png: its text is empty.*on_error=skip"):
+            evaluator()
+
+
+def test_a_grid_of_a_split_without_pictures_is_one_line(pictures):
+    data = DataConfig(source=pictures)
+    with pytest.raises(UserError, match="no examples in the train split"):
+        Grid(artist=None, data=data, seed=0, split="train")
 
 
 def test_nearest_is_the_nearest():

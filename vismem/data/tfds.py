@@ -75,8 +75,21 @@ class TfdsSource:
         return len(self._records) * self._texts
 
     def __getitem__(self, index: int) -> Example:
-        place, turn = divmod(index, self._texts)
+        place = index // self._texts
         record, name = self._records[place], f"{self._where} record {place}"
+        image = record[self._names["image"]]
+        text = self._text(record, index)
+        example = {"image": decode(image, name, self._background), "text": text}
+        if self._labelled:
+            example["label"] = int(record[self._names["label"]])
+        return example
+
+    def text(self, index: int) -> str:
+        """The text of an example, without decoding its picture."""
+        return self._text(self._records[index // self._texts], index)
+
+    def _text(self, record: Mapping[str, Any], index: int) -> str:
+        place, turn = divmod(index, self._texts)
         text = nested(record, self._names["text"])
         if np.ndim(text):  # several
             text = text[turn % len(text)] if len(text) else ""
@@ -84,12 +97,10 @@ class TfdsSource:
             text = self._class_name(int(text))
         text = text.decode() if isinstance(text, bytes) else str(text)
         if not text.strip():
-            raise UserError(f"{name}: its text is empty; describe it or remove it")
-        image = record[self._names["image"]]
-        example = {"image": decode(image, name, self._background), "text": text.strip()}
-        if self._labelled:
-            example["label"] = int(record[self._names["label"]])
-        return example
+            raise UserError(
+                f"{self._where} record {place}: its text is empty; describe it or remove it"
+            )
+        return text.strip()
 
 
 def nested(values: Mapping[str, Any], path: str) -> Any:

@@ -10,9 +10,9 @@ import functools
 import itertools
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -253,19 +253,34 @@ def _write(folder: str | os.PathLike, kind: str, length: int) -> None:
     (Path(folder) / FILE).write_text(json.dumps({"kind": kind, "length": length}) + "\n")
 
 
-def make(choice: Mapping[str, Any], source: Source, most: int = 10_000) -> Tokenizer:
+def make(
+    choice: Mapping[str, Any],
+    source: Source,
+    on_error: Literal["raise", "skip"] = "raise",
+    most: int = 10_000,
+) -> Tokenizer:
     """The tokenizer a config chooses; one that learns does so from texts of `source`.
 
     Args:
       choice: `{"name": ..., **options}`.
       source: the training split.
+      on_error: whether a text that cannot be read is an error or is not learned from.
       most: texts learned from at most, evenly spaced over the source.
     """
     text = getattr(source, "text", lambda index: source[index]["text"])
     step = -(-len(source) // most)
-    # A record's texts are a line each; they are encoded one by one.
-    texts = (line for i in range(0, len(source), step) for line in text(i).splitlines())
-    return build(TOKENIZERS, choice, "data.tokenizer", texts=texts)
+
+    def lines() -> Iterator[str]:
+        for i in range(0, len(source), step):
+            try:
+                found = text(i)
+            except UserError as error:
+                if on_error == "raise":
+                    raise UserError(f"{error} (data.on_error=skip passes over it)") from error
+                continue
+            yield from found.splitlines()  # a record's texts, which are encoded one by one
+
+    return build(TOKENIZERS, choice, "data.tokenizer", texts=lines())
 
 
 def load(folder: str | os.PathLike) -> Tokenizer:

@@ -127,10 +127,12 @@ class Artist:
           pull: moves estimates while they are drawn.
 
         Raises:
-          UserError: an empty text, an unknown solver, steps below 1, guidance that is not finite;
-            a second turn from a model that has not learned from conversations, or a mask from one
-            that has not learned to leave pixels as they are; a time outside [0, 1).
+          UserError: no text, an empty one, an unknown solver, steps below 1, guidance that is not
+            finite; a second turn from a model that has not learned from conversations, or a mask
+            from one that has not learned to leave pixels as they are; a time outside [0, 1).
         """
+        if not len(texts):
+            raise UserError("draw: there is no text; say what to draw")
         if any(not text.strip() for text in texts):
             raise UserError("draw: a text is empty; say what to draw")
         steps = self.config.steps if steps is None else steps

@@ -5,8 +5,8 @@ from typing import Any
 
 from PIL import Image
 
-from vismem import registry
-from vismem.data import SOURCES, DataConfig
+from vismem import data as examples
+from vismem.data import DataConfig
 from vismem.drawing import sheets
 from vismem.drawing.artist import Artist
 
@@ -24,10 +24,7 @@ class Grid:
     def __init__(
         self, *, artist: Artist, data: DataConfig, seed: int, split: str = "test", count: int = 36
     ):
-        source = registry.build(
-            SOURCES, data.source, "data.source", split=split, size=data.size, seed=seed
-        )
-        self.texts = [source[i]["text"] for i in range(min(count, len(source)))]
+        self.texts = [record["text"] for record in examples.some(data, split, count)]
         self.artist, self.seed = artist, seed
 
     def run(self, state: Mapping[str, Any]) -> dict[str, Image.Image]:

@@ -39,8 +39,7 @@ class Reconstruction:
     ):
         if not isinstance(objective, Autoencode):
             raise UserError("evaluators: reconstruction is of the objective 'autoencode' only")
-        source = examples.source(data, split)
-        records = [source[i] for i in range(min(count, len(source)))]
+        records = examples.some(data, split, count)
         self.images = np.stack([fit(record["image"], data.size) for record in records])
         self.texts = [record["text"] for record in records]
         self.is_world = data.source["name"] == "world"
