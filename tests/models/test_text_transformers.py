@@ -12,7 +12,7 @@ from vismem.errors import UserError
 from vismem.models.text.bert import Bert
 from vismem.models.text.gpt2 import GPT2
 from vismem.models.text.llama import Llama, rotary_frequencies
-from vismem.models.text.t5 import T5, T5Encoder, buckets, generate
+from vismem.models.text.t5 import T5, PositionBias, T5Encoder, buckets, generate
 
 SIZES = dict(vocab_size=23, width=12, layers=2, heads=3, hidden=16)
 ENCODERS = {
@@ -89,6 +89,42 @@ def test_buckets_are_exact_nearby_and_logarithmic_beyond():
     assert starts == [8, 12, 16, 23, 32, 46, 64, 91]
     assert found[-1] == 15
     assert buckets(2, 8).tolist() == [0] + 8 * [1]
+
+
+def published(ahead, causal, count, max_distance):
+    """T5Attention._relative_position_bucket of transformers in numpy; -1 where it has no bucket."""
+    first = 0
+    if not causal:
+        count //= 2
+        first = (ahead > 0) * count
+        distance = np.abs(ahead)
+    else:
+        distance = -np.minimum(ahead, 0)
+    exact = count // 2
+    share = np.log(np.maximum(distance, exact).astype(np.float32) / np.float32(exact))
+    share = share / np.float32(np.log(max_distance / exact)) * np.float32(count - exact)
+    large = np.minimum(exact + share.astype(np.int64), count - 1)
+    found = np.where(distance < exact, distance, large)
+    return np.where(found < 0, -1, first + found)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(
+    ("count", "max_distance"), [(32, 128), (32, 12), (32, 10), (64, 20), (8, 5), (8, 1)]
+)
+def test_buckets_are_those_of_the_published_formula(count, max_distance, causal):
+    bias = PositionBias(1, count, max_distance, causal)
+    places = np.arange(150)
+    table = {"table": {"embedding": np.arange(count, dtype=np.float32)[:, None]}}
+    found = np.asarray(bias.apply({"params": table}, places, places))[0, 0]
+    expected = published(places[None] - places[:, None], causal, count, max_distance)
+    np.testing.assert_array_equal(found[expected >= 0], expected[expected >= 0])
+    assert (expected >= 0).mean() > 0.05
+
+
+def test_as_many_exact_buckets_as_distances():
+    np.testing.assert_array_equal(buckets(8, 4)[:4], range(4))
+    assert ((buckets(8, 4) >= 0) & (buckets(8, 4) < 8)).all()
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -127,6 +128,15 @@ def test_dtype(tmp_path, tensors):
     assert_equal(single, jax.tree.map(lambda x: x.astype(jnp.float32), params))
 
 
+def test_a_config_names_the_widest_dtype(tmp_path, tensors):
+    _, params, config = pretrained.load(write(tmp_path / "a", tensors))
+    params["words"]["embedding"] = params["words"]["embedding"].astype(jnp.bfloat16)
+    pretrained.export(tmp_path / "b", config, params)
+    stored = load_file(tmp_path / "b" / "model.safetensors")
+    assert {values.dtype.name for values in stored.values()} == {"bfloat16", "float32"}
+    assert json.loads((tmp_path / "b" / "config.json").read_text())["dtype"] == "float32"
+
+
 def test_a_name_on_the_hub_is_looked_for_in_the_cache(tmp_path, tensors, monkeypatch):
     from huggingface_hub import constants
 
@@ -142,6 +152,35 @@ def test_a_name_on_the_hub_is_looked_for_in_the_cache(tmp_path, tensors, monkeyp
         pretrained.load("other/model")
 
 
+def test_a_cache_with_part_of_a_model_is_completed(tmp_path, tensors, monkeypatch):
+    folder, whole = tmp_path / "cached", write(tmp_path / "whole", tensors)
+    folder.mkdir()
+    asked = []
+
+    def download(name, *, allow_patterns, local_files_only=False):
+        asked.append(local_files_only)
+        if not local_files_only:
+            for file in whole.iterdir():
+                shutil.copy(file, folder)
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *args, timeout: None)
+    index = json.dumps({"weight_map": {"a": "one.safetensors"}})
+    for held in ({}, {"config.json": "{}"}, {"config.json": "{}", f"{WEIGHTS}.index.json": index}):
+        for file in folder.iterdir():
+            file.unlink()
+        for file, text in held.items():
+            (folder / file).write_text(text)
+        asked.clear()
+        assert pretrained.load("some/model").config["n_embd"] == 8
+        assert asked == [True, False]
+        (folder / f"{WEIGHTS}.index.json").unlink(missing_ok=True)
+        pretrained.load("some/model")
+        assert asked == [True, False, True]
+
+
+WEIGHTS = "model.safetensors"
 WTE = "transformer.wte.weight"
 
 

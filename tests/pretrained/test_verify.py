@@ -12,7 +12,9 @@ from flax.linen import unbox
 from huggingface_hub import HfApi
 
 from vismem import cli, pretrained
+from vismem.errors import UserError
 from vismem.pretrained import checkpoint
+from vismem.pretrained.verify import _error
 
 CONFIG = {
     "architectures": ["BertModel"],
@@ -66,6 +68,20 @@ def test_positions_that_do_not_exist_are_left_out(model, capsys):
     assert verify(model, capsys, last_hidden_state=off)[0] == 0
     off[0, 0, 0] = np.nan
     assert verify(model, capsys, last_hidden_state=off)[0] == 1
+
+
+def test_a_bert_that_decodes_is_one_line(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG | {"is_decoder": True}))
+    with pytest.raises(UserError, match=r"config\.json: .*is_decoder is true: only BERT as an enc"):
+        checkpoint.build(checkpoint.read_config(tmp_path), tmp_path)
+
+
+def test_tokens_are_equal_or_they_are_not():
+    """However large the vocabulary is."""
+    tokens = np.array([[250_000, 3], [250_000, 9]])
+    assert _error(tokens, tokens, None) == 0
+    assert _error(tokens - 1, tokens, None) == 1
+    assert _error(tokens + np.array([0, 1]), tokens, np.array([[1, 0], [1, 0]])) == 0
 
 
 def test_what_cannot_be_compared_is_one_line(model, capsys):

@@ -5,11 +5,14 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from vismem.errors import UserError
 from vismem.models.text.bert import Bert
 from vismem.pretrained.family import Config, Family, Tensor, linear, norm
 
 
 def module(config: Config) -> Bert:
+    if config.get("is_decoder"):
+        raise UserError("is_decoder is true: only BERT as an encoder is read here")
     return Bert(
         vocab_size=config["vocab_size"],
         width=config["hidden_size"],

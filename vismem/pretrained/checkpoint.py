@@ -117,7 +117,8 @@ def _described(folder: Path, architecture: str | None) -> tuple[Config, Family, 
 
 
 def find(folder: str | Path) -> Path:
-    """The local folder of a path or of a Hub name: the Hub's cache first, then its download."""
+    """The local folder of a path or of a Hub name: the Hub's cache if it has all of the model, then
+    its download."""
     if Path(folder).is_dir():
         return Path(folder)
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", str(folder)):
@@ -127,16 +128,28 @@ def find(folder: str | Path) -> Path:
     kinds = ["*.json", "*.safetensors", "*.txt", "*.model"]
     try:
         try:
-            found = snapshot_download(folder, allow_patterns=kinds, local_files_only=True)
+            found = Path(snapshot_download(folder, allow_patterns=kinds, local_files_only=True))
         except FileNotFoundError:  # not in the cache
+            found = None
+        if found is None or not _is_whole(found):  # others may have asked for its tokenizer alone
             HfApi().model_info(str(folder), timeout=5)  # the download itself would wait forever
-            found = snapshot_download(folder, allow_patterns=kinds)
+            found = Path(snapshot_download(folder, allow_patterns=kinds))
     except Exception as error:  # the client raises its own, its HTTP library's and the system's
         reason = str(error).strip().split("\n")[0]
         raise UserError(
             f"{folder}: no such folder, and not to be had from the Hugging Face Hub ({reason})"
         ) from error
-    return Path(found)
+    return found
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder has its config and all files of weights, whatever is in them."""
+    try:
+        index = json.loads((folder / INDEX).read_text())
+        files = {CONFIG, *index["weight_map"].values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return (folder / CONFIG).exists() and _single(folder) is not None
+    return all((folder / str(file)).exists() for file in files)
 
 
 def read_config(folder: Path, architecture: str | None = None) -> Config:
@@ -324,8 +337,9 @@ def export(folder: str | Path, config: Config, params: Mapping[str, Any]) -> Non
         else pieces[0]
         for name, pieces in parts.items()
     }
-    # transformers reads weights in the dtype that the config names.
-    config = config | {"dtype": str(next(iter(tensors.values())).dtype)}
+    # transformers reads all weights in the dtype that the config names: it must hold the widest.
+    widest = max((values.dtype for values in tensors.values()), key=lambda dtype: dtype.itemsize)
+    config = config | {"dtype": str(widest)}
     partial = folder / f"{WEIGHTS}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,8 @@ def errors(folder: str | Path) -> dict[str, float]:
     """The largest error of each array in outputs.npz, given inputs.npz.
 
     Both hold arrays under transformers' names and in its layouts. An error is absolute, divided by
-    the largest absolute output; positions that a mask leaves out do not count.
+    the largest absolute output; of integers, such as greedy tokens, it is 0 where all are equal and
+    else 1. Positions that a mask leaves out do not count.
 
     Raises:
       UserError: a file or an input is missing, or an output is not one of the model's.
@@ -51,12 +52,19 @@ def errors(folder: str | Path) -> dict[str, float]:
                 f"{folder / 'outputs.npz'}: {name!r} is {list(values.shape)}; the model gives "
                 f"{list(outputs[name].shape)}"
             )
-        off = np.abs(outputs[name].astype(np.float64) - values)
-        mask = inputs.get(family.masks.get(name))
-        if mask is not None:
-            off = off[mask > 0]
-        found[name] = float(off.max(initial=0) / (np.abs(values).max() or 1))
+        found[name] = _error(outputs[name], values, inputs.get(family.masks.get(name)))
     return found
+
+
+def _error(output: np.ndarray, expected: np.ndarray, mask: np.ndarray | None) -> float:
+    """The largest error of an output, as `errors` has it."""
+    if np.issubdtype(expected.dtype, np.integer):
+        off, scale = output != expected, 1
+    else:
+        off, scale = np.abs(output.astype(np.float64) - expected), np.abs(expected).max()
+    if mask is not None:
+        off = off[mask > 0]
+    return float(off.max(initial=0) / (scale or 1))
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

@@ -16,15 +16,19 @@ from vismem.models.transformer import Attention, FeedForward, RMSNorm, Stack, ti
 
 
 def buckets(count: int, max_distance: int) -> np.ndarray:
-    """The bucket of each distance 0..max_distance: exact for the nearer half, then logarithmic.
+    """The bucket of each distance 0, 1, ...; the last is that of all beyond. Exact for the nearer
+    half, then logarithmic up to max_distance.
 
-    In float32 and in this order, because distances at the edge of a bucket are many.
+    In float32 and in this order, because distances at the edge of a bucket are many. Where
+    max_distance is below the exact half, the published formula goes down from there to bucket 0.
     """
-    exact, distance = count // 2, np.arange(max_distance + 1)
+    exact = count // 2
+    distance = np.arange(max(max_distance, exact, 2 * exact**2 // max_distance) + 1)
     share = np.log(np.maximum(distance, 1).astype(np.float32) / np.float32(exact))
-    share /= np.float32(math.log(max_distance / exact))
+    if max_distance != exact:  # where the formula has nothing for what is beyond
+        share /= np.float32(math.log(max_distance / exact))
     wide = exact + (share * np.float32(count - exact)).astype(np.int32)
-    return np.where(distance < exact, distance, np.minimum(wide, count - 1))
+    return np.where(distance < exact, distance, np.clip(wide, 0, count - 1))
 
 
 class PositionBias(nn.Module):
@@ -41,7 +45,7 @@ class PositionBias(nn.Module):
         count = self.buckets if self.causal else self.buckets // 2
         table = jnp.asarray(buckets(count, self.max_distance))
         distance = jnp.maximum(-ahead, 0) if self.causal else jnp.abs(ahead)
-        bucket = table[jnp.minimum(distance, self.max_distance)]
+        bucket = table[jnp.minimum(distance, len(table) - 1)]
         if not self.causal:  # the other half of the buckets is for what lies ahead
             bucket = bucket + jnp.where(ahead > 0, count, 0)
         bias = Embed(self.buckets, self.heads, name="table")(bucket)
