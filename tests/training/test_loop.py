@@ -144,7 +144,7 @@ def test_lines_beyond_the_checkpoint_are_dropped(tmp_path):
 
 
 def test_figures_are_pictures_and_numbers_are_lines(tmp_path):
-    with RunLog(tmp_path, 0, 10, 0, Meter(8, 1.0, 1.0, begun=0.0)) as log:
+    with RunLog(tmp_path, 0, 10, 0, 0.0, Meter(8, 1.0, 1.0, begun=0.0)) as log:
         numbers = log.evaluation(4, {"grid": Image.new("RGB", (4, 4)), "test/f1": 0.5})
     assert numbers == {"test/f1": 0.5}
     assert lines(tmp_path) == [{"step": 4, "test/f1": 0.5}]

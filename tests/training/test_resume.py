@@ -13,6 +13,7 @@ import pytest
 import toy
 
 from vismem.errors import UserError
+from vismem.training import run
 from vismem.training.loop import train
 
 TOY = Path(__file__).with_name("toy.py")
@@ -68,10 +69,27 @@ def test_a_killed_run_resumes_to_the_last_bit(tmp_path):
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
 
 
-def test_a_finished_run_stays_as_it_is(tmp_path, whole):
-    shutil.copytree(whole, tmp_path / "run")
-    finish(tmp_path / "run")
-    assert metrics(tmp_path / "run") == metrics(whole)
+def test_a_finished_run_stays_as_it_is(tmp_path, whole, monkeypatch):
+    """Also its summary, which is of the code that trained it."""
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    summary = (folder / "summary.json").read_text()
+    monkeypatch.setattr(run, "code", lambda: {"commit": "another", "changed": ["loop.py"]})
+    assert finish(folder) == json.loads(summary)
+    assert (folder / "summary.json").read_text() == summary
+    assert metrics(folder) == metrics(whole)
+    assert finish(folder, "steps=13")["commit"] == "another"
+
+
+def test_seconds_count_on_where_a_run_goes_on(tmp_path, whole):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    about = folder / "checkpoints" / "12" / "about" / "metadata"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"seconds": 1000.0}))
+    summary = finish(folder, "steps=14")
+    lines = map(json.loads, (folder / "timings.jsonl").read_text().splitlines())
+    seconds = {line["step"]: line["seconds"] for line in lines}
+    assert 0 < seconds[1] < seconds[12] < 1000 < seconds[13] < seconds[14] <= summary["seconds"]
 
 
 @pytest.mark.slow

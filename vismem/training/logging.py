@@ -31,14 +31,17 @@ class RunLog:
       folder: of the run.
       step: it begins at. steps: it ends at.
       lines: of metrics.jsonl to keep; those after them, of a run that was cut off, are dropped.
+      before: seconds that the run took up to `step`, in other processes.
       meter: measures the speed.
     """
 
-    def __init__(self, folder: Path, step: int, steps: int, lines: int, meter: Meter):
+    def __init__(
+        self, folder: Path, step: int, steps: int, lines: int, before: float, meter: Meter
+    ):
         self.folder, self.steps, self.meter = folder, steps, meter
         self.path = folder / "metrics.jsonl"
         self.lines = keep_lines(self.path, lines)
-        self._opened = self._printed = time.perf_counter()
+        self._begun, self._printed = meter.begun - before, time.perf_counter()
         self.console = Console(highlight=False)
         self._progress = Progress(
             TextColumn("step"),
@@ -75,7 +78,7 @@ class RunLog:
         self._progress.update(self._task, completed=step, state=shown)
         if step % every == 0 or step in (1, self.steps):
             self._write(step, metrics)
-            append(self._timings, {"step": step, "seconds": now - self._opened, **speed})
+            append(self._timings, {"step": step, "seconds": now - self._begun, **speed})
             self._events.add(step, {f"speed/{name}": x for name, x in speed.items()})
         if not self.console.is_terminal and (
             now - self._printed > PLAIN_EVERY or step == self.steps

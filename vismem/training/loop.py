@@ -89,6 +89,7 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
     batches.set_state(position)
     step = about["step"]
     measured = about["measured"]  # at this step: evaluator -> its numbers
+    known = step, set(measured)
 
     # --- update step ------------------------------------------------------------------------------
 
@@ -106,8 +107,8 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
 
     meter = Meter(config.batch_size, flops, machine_peak(mesh), begun)
     first_host = jax.process_index() == 0
-    log = RunLog(folder, step, steps, about["lines"], meter) if first_host else Silence()
     before = about["seconds"]
+    log = RunLog(folder, step, steps, about["lines"], before, meter) if first_host else Silence()
     signals = Signals()
     late = collections.deque()  # steps whose metrics are still on the device
     seen = {}  # evaluator -> the numbers that it gave last
@@ -175,6 +176,8 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
     if step < steps or len(measured) < len(evaluators):
         log.console.print(f"step {step}: saved; the same command again goes on from here")
         raise SystemExit(EXIT_CODES[signals.received or signal.SIGTERM])
+    if known == (step, set(measured)) and (summary := hosts.on_first(run.read_summary, folder)):
+        return summary  # nothing was done: it is of the code that did it
     return hosts.on_first(
         run.write_summary,
         folder,

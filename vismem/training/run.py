@@ -38,6 +38,7 @@ from vismem.training.names import Flat, names
 from vismem.training.state import Layout, State
 
 TOKENIZER = "tokenizer"  # its folder in the run's
+SUMMARY = "summary.json"
 LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
@@ -250,5 +251,11 @@ def write_summary(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     versions |= {"vismem": vismem.__version__, "python": platform.python_version()}
     summary = {**facts, "versions": versions}
-    write_whole(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_whole(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     return summary
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """What summary.json holds; None where there is none."""
+    path = folder / SUMMARY
+    return json.loads(path.read_text()) if path.exists() else None
