@@ -75,6 +75,25 @@ def test_the_installed_command_starts_itself_again_for_huge_pages(command, monke
 
 
 @pytest.mark.parametrize(
+    ("flags", "given", "threads"),
+    [
+        ("--xla_force_host_platform_device_count=8", None, "16"),
+        ("--xla_force_host_platform_device_count=8", "4", "4"),
+        ("--xla_dump_to=here", None, None),
+    ],
+)
+def test_virtual_devices_get_threads_enough(flags, given, threads, monkeypatch):
+    monkeypatch.setattr(cli, "main", lambda: 0)
+    monkeypatch.setattr(sys, "argv", ["vismem", "--help"])
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    monkeypatch.setenv("PJRT_NPROC", given or "")  # to be taken away again
+    if given is None:
+        monkeypatch.delenv("PJRT_NPROC")
+    assert __main__.main() == 0
+    assert os.environ.get("PJRT_NPROC") == threads
+
+
+@pytest.mark.parametrize(
     ("setting", "said"),
     [
         ("optimizer.lrr=1", "optimizer.lrr=1: unknown key; did you mean 'optimizer.lr'?"),
@@ -89,8 +108,11 @@ def test_the_installed_command_starts_itself_again_for_huge_pages(command, monke
         ("objective.unrol=3", "objective.unrol: unknown key; did you mean 'unroll'?"),
         ("text.name=transfomer", "text.name: unknown name"),
         ("evaluators.grid=3", "evaluators={'grid': 3}: expected"),
-        ("mesh.data=7", "mesh"),
-        ("mesh.fsdp=3", "mesh"),
+        ("mesh.data=7", "mesh.data=7, mesh.fsdp=1, mesh.tensor=1, mesh.slices=1: takes 7 devices"),
+        ("mesh.fsdp=3", "mesh.fsdp=3, mesh.tensor=1, mesh.slices=1: the axes that are set take 3"),
+        ("mesh.tensor=0", "mesh.tensor=0: must be at least 1, or -1 for what is left"),
+        ("lr=3", "lr=3: unknown key; did you mean 'optimizer.lr'?"),
+        ("text=lstn", "text.name: unknown name 'lstn'; did you mean 'lstm'?"),
         ("steps=none", "set exactly one of steps, examples, epochs"),
     ],
 )

@@ -5,12 +5,18 @@ import sys
 
 COMPUTE = ("train", "evaluate", "draw", "sweep")
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+THREADS = "16"
 
 
 def main() -> int:
     """Runs the process's command line, in a process whose memory comes in huge pages where Linux
     has them: a step on a CPU touches tens of thousands of fresh small ones, a tenth of its time
-    (experiments/RESULTS.md, "The step"). glibc takes this setting at a process's start only."""
+    (experiments/RESULTS.md, "The step"). glibc takes this setting at a process's start only.
+
+    Virtual devices on a CPU get threads enough: with as many as it has processors, they wait for
+    one another for ever once several steps are queued."""
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        os.environ.setdefault("PJRT_NPROC", THREADS)
     computes = sys.argv[1:] and sys.argv[1] in COMPUTE
     if computes and sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
         os.environ |= HUGE_PAGES
