@@ -82,6 +82,7 @@ def test_files_are_named_for_their_subject():
         "import vismem.worlds",
         "import vismem.config, vismem.registry, vismem.errors",
         "from vismem import cli; cli.main(['train', 'missing.py'])",
+        "from vismem import config; config.override(config.ConfigDict(), ['--config.text=lstm'])",
         "from vismem import cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass",
     ],
 )

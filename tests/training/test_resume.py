@@ -144,6 +144,18 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, whole, damage, caplog):
     assert (folder / "checkpoints" / "12" / "state").is_dir()  # made again
 
 
+def test_a_checkpoint_with_damaged_metrics_is_passed_over(tmp_path, caplog):
+    """And read all the same by who only reads."""
+    config = toy.run_config("checkpoint.best=toy/norm")
+    summary = train(config, tmp_path)
+    lines = metrics(tmp_path)
+    os.truncate(tmp_path / "checkpoints" / "12" / "metrics" / "metrics", 5)
+    assert run.evaluate(config, tmp_path) == summary["metrics"]
+    assert train(config, tmp_path)["metrics"] == summary["metrics"]
+    assert f"{tmp_path}/checkpoints/12: damaged or half-written, passed over" in caplog.text
+    assert metrics(tmp_path) == lines
+
+
 def test_what_a_save_left_half_done_is_named_and_removed(tmp_path, whole, caplog):
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
