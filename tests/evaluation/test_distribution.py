@@ -23,15 +23,17 @@ class Given:
     def __init__(self, images):
         self.images = np.stack(images)
 
-    def draw(self, texts, *, params, seed):
-        assert len(texts) == len(self.images)
-        return SimpleNamespace(images=self.images)
+    def draw(self, texts, *, params, seed, first=0):
+        images = self.images[first : first + len(texts)]
+        assert len(texts) == len(images)
+        return SimpleNamespace(images=images)
 
 
-def distribution(images, **options):
+def distribution(images, critic=None, **options):
     options = {"encoder": {"name": "cnn", "widths": (8, 16)}, "count": len(images), **options}
     mesh = make_mesh(MeshConfig())
-    return Distribution(artist=Given(images), data=TINY, seed=0, mesh=mesh, **options)
+    given = {"artist": Given(images), "data": TINY, "seed": 0, "mesh": mesh, "critic": critic}
+    return Distribution(**given, **options)
 
 
 def test_true_pictures_are_like_pictures_and_others_are_not():

@@ -120,6 +120,7 @@ def make_evaluators(
                 f"evaluators.{label}",
                 objective=objective,
                 artist=artist,
+                critic=critic,
                 tokenizer=tokenizer,
                 mesh=mesh,
                 data=config.data,
@@ -221,10 +222,13 @@ def expander(folder: str | Path) -> Expander:
 
 
 def critic(folder: str | Path) -> Critic:
-    """The critic of a run with two towers, with the running average of its newest checkpoint."""
+    """The critic of a run with two towers, with the running average of its newest checkpoint.
+
+    All hosts must get here; each has the critic to itself.
+    """
     config = configs.run_config(configs.read(folder))
     objective, tokenizer, _, state = restore(config, Path(folder))
-    return Critic(objective, tokenizer, state["ema"])
+    return Critic(objective, tokenizer, hosts.local(state["ema"]))
 
 
 def describe(batch: Mapping[str, Any]) -> dict[str, Any]:

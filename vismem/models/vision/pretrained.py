@@ -31,7 +31,7 @@ class PretrainedVision(nn.Module):
       mean, std: of each channel, of pictures in [0, 1], as the encoder takes them.
       size: pixels a side to which pictures are resized first, for encoders that find too little in
         small ones; 0 for pictures as they are. A ViT's position table is resized to either.
-      resize: the method; "cubic" is as clean-fid resizes (Parmar et al. 2022; its resize.py, 0.1.35):
+      resize: the method; "cubic" is clean-fid's (Parmar et al. 2022; its resize.py, 0.1.35):
         antialiased, without rounding, and cut off at black and white.
     """
 
