@@ -48,6 +48,21 @@ def test_true_pictures_are_like_pictures_and_others_are_not():
     assert other["precision, random cnn"] == other["coverage, random cnn"] == 0
 
 
+def test_in_batches_it_is_the_same_distance(monkeypatch):
+    """And what needs features is of the first few pictures only."""
+    pictures = [source(TINY, "train")[i]["image"] for i in range(40)]
+    whole, few = distribution(pictures), distribution(pictures[:20])
+    monkeypatch.setattr("vismem.evaluation.distribution.BATCH", 16)
+    batched = distribution(pictures, subset=20)
+    assert batched.texts == whole.texts
+    assert len(batched.real[1]) == 20
+    whole, few, batched = (d.run({"ema": None}) for d in (whole, few, batched))
+    frechet = batched.pop("frechet, random cnn")
+    assert frechet == pytest.approx(whole["frechet, random cnn"], rel=1e-4)
+    assert frechet != pytest.approx(few.pop("frechet, random cnn"), rel=1e-2)
+    assert batched == pytest.approx(few, rel=1e-4)
+
+
 def test_more_neighbours_than_pictures_is_a_mistake():
     with pytest.raises(UserError, match="nearest=9 of 8 pictures"):
         distribution([None] * 8, nearest=9)

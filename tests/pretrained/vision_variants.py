@@ -2,7 +2,7 @@
 makes of them.
 
 vision_references.npz was written by this file, with transformers 5.23.0 on torch 2.13.0 (Inception
-with torchvision 0.28.0 and pytorch-fid 0.3.0):
+with torchvision 0.28.0, pytorch-fid 0.3.0 and clean-fid 0.1.35):
 
     python tests/pretrained/vision_variants.py
 """
@@ -172,6 +172,11 @@ def torchvision_model(options: dict) -> object:
     return model
 
 
+def picture() -> np.ndarray:
+    """uint8 [H, W, 3], what the pooled features under "clean_fid" are of."""
+    return np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+
+
 def inception_model(options: dict) -> object:
     """torchvision's, or with the blocks of pytorch-fid, of fewer channels."""
     import torchvision
@@ -247,6 +252,13 @@ def main() -> None:
         )
         shapes = {k: v.shape for k, v in state.items()}
         references[f"{name}/shapes"] = np.array(json.dumps(shapes))
+        if name == "inception_fid":
+            from cleanfid.resize import build_resizer
+
+            resized = build_resizer("clean")(picture())[None].transpose(0, 3, 1, 2)
+            model.fc = torch.nn.Identity()
+            with torch.no_grad():  # scaled as its inception_torchscript.py does
+                references["clean_fid"] = model((torch.tensor(resized) - 128) / 128).numpy()
     np.savez_compressed(REFERENCES, **references)
 
 
