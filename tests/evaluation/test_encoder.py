@@ -48,6 +48,8 @@ def test_no_other_inception_is_of_fid(folder):
     inception.convert(folder / "weights.safetensors", folder / "ours", "torchvision")
     assert not encoder({"name": "pretrained", "folder": str(folder / "fid"), "size": 75}).fid
     assert not encoder({"name": "pretrained", "folder": str(folder / "ours")}).fid
+    (folder / "fid" / "preprocessor_config.json").unlink()
+    assert not encoder({"name": "pretrained", "folder": str(folder / "fid")}).fid
     with pytest.raises(UserError, match="did you mean 'fid'"):
         inception.convert(folder / "weights.safetensors", folder / "x", "fib")
     (folder / "weights.pth").write_bytes(b"\x80\x02}q\x00.")

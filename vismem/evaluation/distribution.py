@@ -1,6 +1,6 @@
 """Whether drawings as a whole are like pictures as a whole."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -56,7 +56,7 @@ class Distribution:
                 self.texts += [example["text"] for example in some]
                 yield np.stack([fit(example["image"], data.size) for example in some])
 
-        self.real = self.measure(pictures())
+        self.real = self.measure(enumerate(pictures()))
         kept = min(subset, len(self.texts))
         if not 1 <= nearest < kept:
             raise UserError(f"evaluators: distribution: nearest={nearest} of {kept} pictures")
@@ -64,32 +64,50 @@ class Distribution:
     def run(self, state: Mapping[str, Any]) -> dict[str, float]:
         """ "fid" or "frechet, ENCODER", "kernel distance, ENCODER" and so on: see
         evaluation/distances.py."""
-        drawn = self.measure(
-            self.artist.draw(
-                self.texts[first : first + BATCH], params=state["ema"], seed=self.seed, first=first
-            ).images
-            for first in range(0, len(self.texts), BATCH)
-        )
-        (real_moments, real), (moments, features) = self.real, drawn
-        label = self.encoder.label
+        return self.join([self.share(state, 0, 1)])
+
+    def share(self, state: Mapping[str, Any], part: int, parts: int) -> dict[str, np.ndarray]:
+        """Draws every so many-th batch, and returns what `measure` does."""
+
+        def drawings() -> Iterator[tuple[int, np.ndarray]]:
+            for index in range(part, -(-len(self.texts) // BATCH), parts):
+                first = index * BATCH
+                texts, given = self.texts[first : first + BATCH], {"params": state["ema"]}
+                yield index, self.artist.draw(texts, seed=self.seed, first=first, **given).images
+
+        return self.measure(drawings())
+
+    def join(self, shares: Sequence[Mapping[str, np.ndarray]]) -> dict[str, float]:
+        """The numbers of `run`, of all hosts' shares."""
+        label, real = self.encoder.label, self.real["features"]
+        drawn = np.concatenate([share["features"] for share in shares if share["count"]])
         numbers = {
-            "kernel distance": kernel_distance(real, features),
-            **neighbourhoods(real, features, self.nearest),
+            "kernel distance": kernel_distance(real, drawn),
+            **neighbourhoods(real, drawn, self.nearest),
         }
+        distance = frechet(moments([self.real]), moments(shares))
         return {
-            "fid" if self.encoder.fid else f"frechet, {label}": frechet(real_moments, moments),
+            "fid" if self.encoder.fid else f"frechet, {label}": distance,
             **{f"{name}, {label}": value for name, value in numbers.items()},
         }
 
-    def measure(self, batches: Iterable[np.ndarray]) -> tuple[Moments, np.ndarray]:
-        """The moments of all pictures' features, and the features of the first `subset`.
+    def measure(self, batches: Iterable[tuple[int, np.ndarray]]) -> dict[str, np.ndarray]:
+        """The `count`, `total` and `outer` of all pictures' `Moments`, and `features` [n, E] of
+        those that are among the first `subset`.
 
         Args:
-          batches: uint8 [n, H, W, 3] each.
+          batches: which one of all, and its pictures, uint8 [n, H, W, 3].
         """
-        moments, kept = Moments(), []
-        for images in batches:
+        found, kept = Moments(), []
+        for index, images in batches:
             features = self.encoder(images)
-            moments += Moments.of(features)
-            kept.append(features[: max(0, self.subset - moments.count + len(features))])
-        return moments, np.concatenate(kept)
+            found += Moments.of(features)
+            kept.append(features[: max(0, self.subset - index * BATCH)])
+        first = np.concatenate(kept) if kept else np.zeros((0, 0))  # a host may have no batch
+        return {**vars(found), "count": np.array(found.count), "features": first}
+
+
+def moments(shares: Sequence[Mapping[str, np.ndarray]]) -> Moments:
+    """Of all pictures, from what `measure` returned of some each."""
+    each = (Moments(int(share["count"]), share["total"], share["outer"]) for share in shares)
+    return sum(each, Moments())

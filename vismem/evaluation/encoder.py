@@ -13,11 +13,11 @@ from jax.sharding import Mesh
 from vismem import registry
 from vismem.evaluation.critic import Critic
 from vismem.models import VISION_ENCODERS
-from vismem.pretrained import encoders
+from vismem.pretrained import encoders, inception
 
 BATCH = 128  # Pictures at once: they come in any number, compiled programs in one size.
 ENCODERS = VISION_ENCODERS | {"towers": "vismem.evaluation.encoder:towers"}
-CLEAN_FID = {"size": 299, "resize": "cubic"}  # how pictures come to Inception
+RESIZED = {"size": 299, "resize": "cubic"}  # how pictures come to Inception, as clean-fid has it
 
 FindCritic = Callable[[str], Critic]  # a run's folder -> its critic
 
@@ -38,7 +38,8 @@ class Encoder:
     Attributes:
       label: names the encoder beside its numbers: the folder's name, or "random NAME".
       fid: whether it is the one with which the Frechet distance is called FID: the Inception of
-        2015, on pictures resized as clean-fid does (Parmar et al. 2022).
+        2015 as pretrained/inception.py converts it, on pictures resized as clean-fid does (Parmar
+        et al. 2022).
     """
 
     def __init__(
@@ -50,8 +51,9 @@ class Encoder:
         if name == "pretrained" and folder is not None:
             found = encoders.options(encoders.describe(folder, "vision"), "vision")
             if found["encoder"]["name"] == "inception":
-                choice = CLEAN_FID | dict(choice)
-                clean = CLEAN_FID.items() <= choice.items()
+                choice = RESIZED | dict(choice)
+                scaled = found["mean"] == found["std"] == [inception.SCALING["fid"]] * 3
+                clean = scaled and RESIZED.items() <= choice.items()
                 self.fid = clean and found["encoder"]["variant"] == "fid"
         made = registry.build(ENCODERS, {**choice, **found}, "encoder", critic=critic)
         if isinstance(made, Critic):

@@ -21,7 +21,7 @@ from vismem.data.tokenizers import Tokenizer
 from vismem.drawing.artist import Artist
 from vismem.errors import UserError
 from vismem.evaluation import EVALUATORS
-from vismem.evaluation.base import Evaluator
+from vismem.evaluation.base import Evaluator, shared
 from vismem.evaluation.critic import Critic
 from vismem.evaluation.expander import Expander
 from vismem.evaluation.reader import Reader
@@ -187,11 +187,14 @@ def evaluate(config: RunConfig, folder: Path) -> dict[str, float]:
     config = encoders.resolve(config, tokenizer, folder)
     evaluators = make_evaluators(config, tokenizer, mesh.local_mesh, folder)
     here = {**state, "ema": hosts.local(state["ema"])}
+    measures = [
+        shared(evaluator, here, lambda f, *x: f(*x)) for _, evaluator in evaluators.values()
+    ]
 
     def numbers() -> dict[str, float]:
         found: dict[str, Any] = {}
-        for _, evaluator in evaluators.values():
-            found |= evaluator.run(here)
+        for measure in measures:
+            found |= measure()
         return {name: float(x) for name, x in found.items() if isinstance(x, (int, float))}
 
     return hosts.on_first(numbers)

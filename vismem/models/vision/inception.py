@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
+from vismem.errors import UserError
 from vismem.models.features import Features
 from vismem.models.layers import Array
 from vismem.models.vision.conv import ChannelNorm, Conv, as_features, max_pool
@@ -168,7 +169,7 @@ class Mixed(nn.Module):
 
 class InceptionV3(nn.Module):
     """Pictures [B, H, W, C] of 75 pixels and more -> Features: the cells of the last map, and their
-    mean, which is 64 `width` wide.
+    mean, [B, 64 width].
 
     Attributes:
       variant: "torchvision", or "fid", the network of 2015 by which the Frechet distance is called
@@ -187,6 +188,12 @@ class InceptionV3(nn.Module):
     @nn.compact
     def feature_map(self, image: Array) -> Array:
         """The last block's map, [B, H', W', C']."""
+        _, height, width, _ = image.shape
+        if min(height, width) < 75:
+            raise UserError(
+                f"pictures of {height} x {width} pixels are too small for Inception, which takes 75"
+                " and more; the option `size` of name=pretrained enlarges them"
+            )
         x = image
         for layer in STEM:
             x = Unit(layer, self.width, self.dtype, name=layer.name)(x)
