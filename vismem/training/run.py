@@ -98,7 +98,7 @@ def make_evaluators(
     """Label -> steps between two evaluations (0: only at the end), and the evaluator.
 
     Args:
-      mesh: of the host that evaluates, which does so alone.
+      mesh: of this host, which does its part of an evaluation by itself.
     """
     objective = make_objective(config, tokenizer, mesh)
     artist = Artist(objective, tokenizer, config.drawing)  # shared: it compiles what it draws with
