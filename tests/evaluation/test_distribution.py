@@ -2,12 +2,14 @@
 
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
 from vismem import worlds
 from vismem.data import DataConfig, source
 from vismem.errors import UserError
+from vismem.evaluation.base import shared
 from vismem.evaluation.distribution import Distribution
 from vismem.evaluation.diversity import POOL, Diversity, content, scenes
 from vismem.parallel.mesh import MeshConfig, make_mesh
@@ -23,15 +25,17 @@ class Given:
     def __init__(self, images):
         self.images = np.stack(images)
 
-    def draw(self, texts, *, params, seed):
-        assert len(texts) == len(self.images)
-        return SimpleNamespace(images=self.images)
+    def draw(self, texts, *, params, seed, first=0):
+        images = self.images[first : first + len(texts)]
+        assert len(texts) == len(images)
+        return SimpleNamespace(images=images)
 
 
-def distribution(images, **options):
+def distribution(images, critic=None, **options):
     options = {"encoder": {"name": "cnn", "widths": (8, 16)}, "count": len(images), **options}
     mesh = make_mesh(MeshConfig())
-    return Distribution(artist=Given(images), data=TINY, seed=0, mesh=mesh, **options)
+    given = {"artist": Given(images), "data": TINY, "seed": 0, "mesh": mesh, "critic": critic}
+    return Distribution(**given, **options)
 
 
 def test_true_pictures_are_like_pictures_and_others_are_not():
@@ -44,6 +48,45 @@ def test_true_pictures_are_like_pictures_and_others_are_not():
     other = distribution(noise).run({"ema": None})
     assert other["frechet, random cnn"] > 0.1
     assert other["precision, random cnn"] == other["coverage, random cnn"] == 0
+
+
+def test_in_batches_it_is_the_same_distance(monkeypatch):
+    """And what needs features is of the first few pictures only."""
+    pictures = [source(TINY, "train")[i]["image"] for i in range(40)]
+    whole, few = distribution(pictures), distribution(pictures[:20])
+    monkeypatch.setattr("vismem.evaluation.distribution.BATCH", 16)
+    batched = distribution(pictures, subset=20)
+    assert batched.texts == whole.texts
+    assert batched.real["features"].shape[0] == 20
+    whole, few, batched = (d.run({"ema": None}) for d in (whole, few, batched))
+    frechet = batched.pop("frechet, random cnn")
+    assert frechet == pytest.approx(whole["frechet, random cnn"], rel=1e-4)
+    assert frechet != pytest.approx(few.pop("frechet, random cnn"), rel=1e-2)
+    assert batched == pytest.approx(few, rel=1e-4)
+
+
+def test_hosts_share_the_drawings(monkeypatch):
+    """Three have a batch each, of different sizes, and one has none."""
+    monkeypatch.setattr("vismem.evaluation.distribution.BATCH", 16)
+    pictures = [source(TINY, "train")[i]["image"] for i in range(40)]
+    evaluator, state = distribution(pictures, subset=20), {"ema": None}
+    shares = [evaluator.share(state, part, 4) for part in range(4)]
+    assert [int(share["count"]) for share in shares] == [16, 16, 8, 0]
+    assert [len(share["features"]) for share in shares] == [16, 4, 0, 0]
+    assert evaluator.join(shares) == pytest.approx(evaluator.run(state), rel=1e-6)
+
+
+def test_a_host_that_must_stop_stops_the_evaluation(monkeypatch):
+    evaluator = distribution([source(TINY, "test")[i]["image"] for i in range(8)], nearest=2)
+    state, gathered = {"ema": None}, []
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr("vismem.parallel.hosts.gather", lambda share: [share, *gathered])
+    gathered[:] = [evaluator.share(state, 1, 2)]
+    assert shared(evaluator, state, lambda f, *x: f(*x))() == evaluator.run(state)
+    gathered[:] = [None]
+    assert shared(evaluator, state, lambda f, *x: f(*x))() is None
+    gathered[:] = []
+    assert shared(evaluator, state, lambda *_: None)() is None
 
 
 def test_more_neighbours_than_pictures_is_a_mistake():

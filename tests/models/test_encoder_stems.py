@@ -45,6 +45,19 @@ def test_a_pretrained_encoder_gives_a_vector_a_patch_whatever_its_cells(name, si
     assert found.shape == (2, 16, 16)
 
 
+def test_inception_wants_larger_pictures():
+    encoder = {"name": "inception", "variant": "fid", "width": 2}
+    image = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+
+    def shape(size):
+        module = stem("pretrained", 8, folder="x", encoder=encoder, size=size)
+        return jax.eval_shape(lambda x: module.init_with_output(jax.random.key(0), x)[0], image)
+
+    assert shape(75).shape == (2, 16, 16)
+    with pytest.raises(UserError, match="32 x 32 pixels are too small"):
+        shape(0)
+
+
 def test_what_a_pretrained_encoder_finds_is_where_it_is():
     encoder = {"name": "vgg", **ENCODERS["vgg"], "norm": False}
     module = stem("pretrained", 8, folder="x", encoder=encoder)

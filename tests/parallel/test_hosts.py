@@ -60,3 +60,4 @@ def test_one_process_does_everything_itself():
         assert hosts.on_first(lambda *x: x, 1, "a") == (1, "a")
         tree = {"x": np.arange(3)}
         assert hosts.local(tree) is tree
+        assert hosts.gather(tree) == [tree]

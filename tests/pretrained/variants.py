@@ -58,7 +58,7 @@ VARIANTS = {
 def weights(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """The values of a tensor, settled by its name."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    if "norm" in name.lower() or ".ln_" in name:
+    if any(part in name.lower() for part in ("norm", ".ln_", ".bn.")):
         return rng.uniform(0.5, 1.5, shape).astype(np.float32)
     return rng.normal(0, 0.3 if len(shape) > 1 else 0.1, shape).astype(np.float32)
 

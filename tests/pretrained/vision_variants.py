@@ -1,7 +1,8 @@
 """Small models of pictures, of shapes that the golden checkpoints do not have, and what PyTorch
 makes of them.
 
-vision_references.npz was written by this file, with transformers 5.23.0 on torch 2.13.0:
+vision_references.npz was written by this file, with transformers 5.23.0 on torch 2.13.0 (Inception
+with torchvision 0.28.0, pytorch-fid 0.3.0 and clean-fid 0.1.35):
 
     python tests/pretrained/vision_variants.py
 """
@@ -100,6 +101,16 @@ VARIANTS = {
         dict(version="1.1", squeeze=SQUEEZE, num_labels=7),
         (65, 98),
     ),
+    "inception_torchvision": (
+        "InceptionForImageClassification",
+        dict(variant="torchvision", width=2, num_labels=7),
+        (139, 107),
+    ),
+    "inception_fid": (
+        "InceptionForImageClassification",
+        dict(variant="fid", width=2, num_labels=7),
+        (107, 139),
+    ),
 }
 
 
@@ -161,6 +172,40 @@ def torchvision_model(options: dict) -> object:
     return model
 
 
+def picture() -> np.ndarray:
+    """uint8 [H, W, 3], what the pooled features under "clean_fid" are of."""
+    return np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+
+
+def inception_model(options: dict) -> object:
+    """torchvision's, or with the blocks of pytorch-fid, of fewer channels."""
+    import torchvision
+    from pytorch_fid import inception as fid
+    from torch import nn
+
+    published = torchvision.models.inception
+    full = published.BasicConv2d
+
+    def narrow(inputs: int, outputs: int, **given) -> nn.Module:
+        width = options["width"]
+        return full(inputs if inputs == 3 else inputs * width // 32, outputs * width // 32, **given)
+
+    published.BasicConv2d = narrow
+    own = options["variant"] == "torchvision"
+    model = published.Inception3(options["num_labels"], aux_logits=own, init_weights=False)
+    if not own:
+        pooled = {"5b": (192, 32), "5c": (256, 64), "5d": (288, 64)}
+        inner = {"6b": 128, "6c": 160, "6d": 160, "6e": 192}
+        blocks = {name: fid.FIDInceptionA(*sizes) for name, sizes in pooled.items()}
+        blocks |= {name: fid.FIDInceptionC(768, channels) for name, channels in inner.items()}
+        blocks |= {"7b": fid.FIDInceptionE_1(1280), "7c": fid.FIDInceptionE_2(2048)}
+        for name, block in blocks.items():
+            setattr(model, f"Mixed_{name}", block)
+    published.BasicConv2d = full
+    model.fc = nn.Linear(64 * options["width"], options["num_labels"])
+    return model
+
+
 def main() -> None:
     import torch
     import transformers
@@ -170,7 +215,8 @@ def main() -> None:
         given = {k: torch.tensor(v) for k, v in inputs(name).items()}
         model_class = getattr(transformers, architecture, None)
         if model_class is None:
-            model = torchvision_model(options).eval()
+            build = inception_model if "variant" in options else torchvision_model
+            model = build(options).eval()
             state = {k: weights(k, tuple(v.shape)) for k, v in model.state_dict().items()}
             model.load_state_dict({k: torch.tensor(v) for k, v in state.items()})
             config = dict(options, model_type=name.split("_")[0])
@@ -206,6 +252,13 @@ def main() -> None:
         )
         shapes = {k: v.shape for k, v in state.items()}
         references[f"{name}/shapes"] = np.array(json.dumps(shapes))
+        if name == "inception_fid":
+            from cleanfid.resize import build_resizer
+
+            resized = build_resizer("clean")(picture())[None].transpose(0, 3, 1, 2)
+            model.fc = torch.nn.Identity()
+            with torch.no_grad():  # scaled as its inception_torchscript.py does
+                references["clean_fid"] = model((torch.tensor(resized) - 128) / 128).numpy()
     np.savez_compressed(REFERENCES, **references)
 
 

@@ -95,7 +95,12 @@ def test_losses_are_those_of_one(tmp_path, alone, count, settings):
     # One writes and shows for all.
     assert "step 6/6" in first[1]
     assert not any("step" in output for _, output, _ in others)
-    assert [line["step"] for line in lines(tmp_path) if "toy/norm" in line] == [6]
+    [end] = [line for line in lines(tmp_path) if "toy/norm" in line]
+    assert end["step"] == 6
+    # All have a share in the evaluation.
+    run(1, tmp_path / "alone", *LONG, "steps=6")
+    [wanted] = [line for line in lines(tmp_path / "alone") if "toy/norm" in line]
+    np.testing.assert_allclose(end["toy/norm"], wanted["toy/norm"], rtol=1e-5)
 
 
 def test_a_signal_to_one_stops_all_and_fewer_go_on(tmp_path, alone):

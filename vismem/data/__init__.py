@@ -26,7 +26,7 @@ A source raises `UserError`, with the record's name, for what it cannot read, an
 included. It may also have `text(index)`, which gives the text alone where that is cheaper.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -123,14 +123,21 @@ def source(config: DataConfig, split: str) -> Source:
 def some(config: DataConfig, split: str, count: int, spread: bool = False) -> list[Example]:
     """Up to `count` examples of a split: the first ones, or `spread` over it evenly. What cannot be
     read is left out, if `config.on_error` is "skip"."""
-    records, found = source(config, split), []
+    return list(each(config, split, count, spread))
+
+
+def each(config: DataConfig, split: str, count: int, spread: bool = False) -> Iterator[Example]:
+    """The examples of `some`, read one after another."""
+    records, readable = source(config, split), 0
     step = max(1, len(records) // count) if spread else 1
     for index in range(0, len(records), step)[:count]:
         try:
-            found.append(records[index])
+            example = records[index]
         except UserError as error:
             if config.on_error == "raise":
                 raise UserError(f"{error} (data.on_error=skip passes over it)") from error
-    if not found:
+            continue
+        readable += 1
+        yield example
+    if not readable:
         raise UserError(f"data.source: none of its {split} examples can be read")
-    return found

@@ -100,6 +100,7 @@ class Artist:
         texts: Sequence[str],
         *,
         seed: int = 0,
+        first: int = 0,
         params: Params | None = None,
         steps: int | None = None,
         solver: str | None = None,
@@ -117,6 +118,8 @@ class Artist:
         Args:
           texts: one picture each.
           seed: the same seed and texts give the same pictures.
+          first: which one the first is of more texts, of whose pictures these are to be a part; a
+            multiple of `BATCH`.
           params: instead of the artist's own.
           steps, solver, guidance_scale, diversity: instead of the config's.
           trace: whether to keep what happened at every step.
@@ -153,7 +156,7 @@ class Artist:
             raise UserError(
                 "draw: the run has not learned to paint within a mask; experiments/editing.py does"
             )
-        size = min(BATCH, len(texts))
+        size = min(BATCH, first + len(texts))
         key = named_key(jax.random.key(seed), "draw")
         parts = []
         for start in range(0, len(texts), size):
@@ -165,7 +168,7 @@ class Artist:
             part = None if kept is None else kept[rows]
             begun = take(carry, rows)
             before, pulled = take(again, rows), pull and pull.replace(wanted=pull.wanted[rows])
-            noise = jax.random.fold_in(key, start)
+            noise = jax.random.fold_in(key, first + start)
             result = program(params, tokens, noise, begun, part, before, pulled)
             pictures, left, seen = jax.device_get(result)
             parts.append((pictures[:count], take(left, np.arange(count)), seen, count))

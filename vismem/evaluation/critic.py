@@ -71,11 +71,15 @@ class Critic:
         Returns:
           [N].
         """
+        return (self.embed(params, pictures) * wanted).sum(1)
+
+    def embed(self, params: Params, pictures: jax.Array) -> jax.Array:
+        """Embeddings of unit length [N, E] as a function to be differentiated; arguments as of
+        `cosines`."""
         size = self.objective.image_size
         if pictures.shape[1] != size:
             pictures = jax.image.resize(pictures, (len(pictures), size, size, 3), "lanczos3")
-        found = self.objective.embed_images(params, (pictures + 1) * 127.5)
-        return (found * wanted).sum(1)
+        return self.objective.embed_images(params, (pictures + 1) * 127.5)
 
     def fit(self, picture: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] as the towers take it."""

@@ -1,7 +1,7 @@
 """Distances between two sets of pictures, given as features of an encoder: float [N, E].
 
-Only with Inception's features is the Frechet distance called FID; otherwise it is named after the
-encoder.
+The Frechet distance needs no more than sums over features (`Moments`), the others the features
+themselves. Which encoder makes a Frechet distance FID, evaluation/encoder.py says.
 """
 
 from collections.abc import Iterable

@@ -12,7 +12,7 @@ from vismem.data import DataConfig
 from vismem.drawing.artist import Artist
 from vismem.errors import UserError
 from vismem.evaluation.distances import neighbourhoods, tables
-from vismem.evaluation.encoder import Encoder
+from vismem.evaluation.encoder import Encoder, FindCritic
 from vismem.worlds import oracle
 from vismem.worlds.captions import ninth
 from vismem.worlds.render import render
@@ -29,7 +29,7 @@ class Diversity:
       data: the run's data, whose source must be a world.
       seed: of the noise.
       captions: how many. drawings: of each.
-      mesh: of the run, for the encoder.
+      mesh: of the run, and critic, of any: for the encoder.
       encoder: on whose features distances are measured (evaluation/encoder.py); None for none.
       nearest: the neighbour that a ball reaches to, in recall and coverage.
     """
@@ -43,6 +43,7 @@ class Diversity:
         captions: int = 32,
         drawings: int = 16,
         mesh: Mesh | None = None,
+        critic: FindCritic | None = None,
         encoder: Mapping[str, Any] | None = None,
         nearest: int = 3,
     ):
@@ -56,7 +57,7 @@ class Diversity:
         self.examples = [world.example("test", i, lang, "vague") for i in range(captions)]
         self.texts = [example.text for example in self.examples for _ in range(drawings)]
         self.artist, self.seed, self.drawings, self.nearest = artist, seed, drawings, nearest
-        self.encoder = encoder and Encoder(encoder, data.size, mesh)
+        self.encoder = encoder and Encoder(encoder, data.size, mesh, critic)
         # For each caption features of the world's pictures, [drawings, E], if it has as many.
         self.real: list[np.ndarray | None] = []
         if self.encoder:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from safetensors import numpy as safetensors
 
 from vismem.errors import UserError
 from vismem.parallel import rules
@@ -86,6 +87,24 @@ def on_first(function: Callable[..., Any], *arguments: Any) -> Any:
     length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
     padded = np.frombuffer(text.ljust(length)[:length], np.uint8)
     return json.loads(multihost_utils.broadcast_one_to_all(padded).tobytes())
+
+
+def gather(arrays: Mapping[str, np.ndarray] | None) -> list[dict[str, np.ndarray] | None]:
+    """What every host gives, in their order, on all of them; None may be given instead of arrays.
+
+    All hosts must get here.
+    """
+    if jax.process_count() == 1:
+        return [arrays]
+    # As bytes: jax would make float32 of float64, and shapes may differ.
+    text = b"" if arrays is None else safetensors.save(dict(arrays))
+    lengths = multihost_utils.process_allgather(np.int32(len(text)))
+    padded = np.frombuffer(text.ljust(lengths.max(), b" "), np.uint8)
+    found = multihost_utils.process_allgather(padded)
+    return [
+        safetensors.load(row[:length].tobytes()) if length else None
+        for row, length in zip(found, lengths)
+    ]
 
 
 def local(tree: Any) -> Any:

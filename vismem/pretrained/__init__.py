@@ -14,6 +14,7 @@ FAMILIES = {
     "dinov2": "vismem.pretrained.dinov2:FAMILY",
     "dinov2_with_registers": "vismem.pretrained.dinov2:FAMILY",
     "gpt2": "vismem.pretrained.gpt2:FAMILY",
+    "inception": "vismem.pretrained.inception:FAMILY",
     "llama": "vismem.pretrained.llama:FAMILY",
     "mistral": "vismem.pretrained.llama:FAMILY",
     "mt5": "vismem.pretrained.t5:FAMILY",

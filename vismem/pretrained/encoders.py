@@ -37,6 +37,7 @@ ARCHITECTURES = {
         "clip_vision_model": "CLIPVisionModel",
         "dinov2": "Dinov2Model",
         "dinov2_with_registers": "Dinov2WithRegistersModel",
+        "inception": "InceptionModel",
         "resnet": "ResNetModel",
         "siglip": "SiglipVisionModel",
         "siglip_vision_model": "SiglipVisionModel",

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import jax
 from vismem.config import RunConfig
 from vismem.data import pipeline, source
 from vismem.errors import UserError
-from vismem.evaluation.base import Evaluator
+from vismem.evaluation.base import Evaluator, Numbers, shared
 from vismem.parallel import hosts
 from vismem.parallel.mesh import check_batch, make_mesh
 from vismem.registry import nearest
@@ -26,7 +26,7 @@ from vismem.training.logging import RunLog, Silence
 from vismem.training.meter import Meter
 from vismem.training.profile import Profile
 from vismem.training.signals import EXIT_CODES, Signals
-from vismem.training.state import Layout, State
+from vismem.training.state import Layout
 from vismem.training.step import compiled, make_train_step
 
 
@@ -123,8 +123,8 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
             log.training(done, values, every=config.log_every)
             signals.agreed |= int(signalled) > 0
 
-    def evaluate(evaluator: Evaluator, state: State) -> dict[str, float] | None:
-        results = signals.run(evaluator.run, state)
+    def evaluate(measure: Callable[[], Numbers | None]) -> dict[str, float] | None:
+        results = signals.run(measure)
         return None if results is None else log.evaluation(step, results)
 
     with contextlib.closing(batches), checkpoints, log, trace, signals:
@@ -135,7 +135,7 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
                     settle()
                     with meter.during("pause"):
                         here = {**state, "ema": hosts.local(state["ema"])}
-                        found = hosts.on_first(evaluate, evaluator, here)
+                        found = hosts.on_first(evaluate, shared(evaluator, here, signals.run))
                     if found is None:
                         signals.agreed = True
                     else:

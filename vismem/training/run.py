@@ -21,7 +21,7 @@ from vismem.data.tokenizers import Tokenizer
 from vismem.drawing.artist import Artist
 from vismem.errors import UserError
 from vismem.evaluation import EVALUATORS
-from vismem.evaluation.base import Evaluator
+from vismem.evaluation.base import Evaluator, shared
 from vismem.evaluation.critic import Critic
 from vismem.evaluation.expander import Expander
 from vismem.evaluation.reader import Reader
@@ -99,7 +99,7 @@ def make_evaluators(
     """Label -> steps between two evaluations (0: only at the end), and the evaluator.
 
     Args:
-      mesh: of the host that evaluates, which does so alone.
+      mesh: of this host, which does its part of an evaluation by itself.
     """
     objective = make_objective(config, tokenizer, mesh)
     artist = Artist(objective, tokenizer, config.drawing)  # shared: it compiles what it draws with
@@ -121,6 +121,7 @@ def make_evaluators(
                 f"evaluators.{label}",
                 objective=objective,
                 artist=artist,
+                critic=critic,
                 tokenizer=tokenizer,
                 mesh=mesh,
                 data=config.data,
@@ -187,11 +188,14 @@ def evaluate(config: RunConfig, folder: Path) -> dict[str, float]:
     config = encoders.resolve(config, tokenizer, folder)
     evaluators = make_evaluators(config, tokenizer, mesh.local_mesh, folder)
     here = {**state, "ema": hosts.local(state["ema"])}
+    measures = [
+        shared(evaluator, here, lambda f, *x: f(*x)) for _, evaluator in evaluators.values()
+    ]
 
     def numbers() -> dict[str, float]:
         found: dict[str, Any] = {}
-        for _, evaluator in evaluators.values():
-            found |= evaluator.run(here)
+        for measure in measures:
+            found |= measure()
         return {name: float(x) for name, x in found.items() if isinstance(x, (int, float))}
 
     return hosts.on_first(numbers)
@@ -222,10 +226,13 @@ def expander(folder: str | Path) -> Expander:
 
 
 def critic(folder: str | Path) -> Critic:
-    """The critic of a run with two towers, with the running average of its newest checkpoint."""
+    """The critic of a run with two towers, with the running average of its newest checkpoint.
+
+    All hosts must get here; each has the critic to itself.
+    """
     config = configs.run_config(configs.read(folder))
     objective, tokenizer, _, state = restore(config, Path(folder))
-    return Critic(objective, tokenizer, state["ema"])
+    return Critic(objective, tokenizer, hosts.local(state["ema"]))
 
 
 def describe(batch: Mapping[str, Any]) -> dict[str, Any]:

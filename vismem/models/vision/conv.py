@@ -17,10 +17,14 @@ Norm = Literal["group", "batch"]
 
 
 class Conv(nn.Module):
-    """A convolution with zero padding of `padding` pixels (None: half the kernel) on each side."""
+    """A convolution with zero padding of `padding` pixels (None: half the kernel) on each side.
+
+    Attributes:
+      kernel: pixels a side, or down and across.
+    """
 
     features: int
-    kernel: int = 3
+    kernel: int | tuple[int, int] = 3
     stride: int = 1
     padding: int | None = None
     use_bias: bool = True
@@ -30,14 +34,15 @@ class Conv(nn.Module):
     def __call__(self, x: Array) -> Array:
         axes = (None, None, "embed", "mlp")
         init = nn.with_logical_partitioning(nn.initializers.he_normal(), axes)
-        shape = (self.kernel, self.kernel, x.shape[-1], self.features)
+        sides = (self.kernel,) * 2 if isinstance(self.kernel, int) else self.kernel
+        shape = (*sides, x.shape[-1], self.features)
         kernel = self.param("kernel", init, shape).astype(self.dtype)
-        pad = self.kernel // 2 if self.padding is None else self.padding
+        pads = [side // 2 if self.padding is None else self.padding for side in sides]
         y = lax.conv_general_dilated(
             x.astype(self.dtype),
             kernel,
             (self.stride, self.stride),
-            ((pad, pad), (pad, pad)),
+            [(pad, pad) for pad in pads],
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
         if self.use_bias:
