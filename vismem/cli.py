@@ -389,8 +389,8 @@ def plan(options: argparse.Namespace) -> int:
 
     chip, devices = machine.devices(options.topology, settings.mesh.slices)
     if options.sweep:
-        show.compare(search.sweep(settings, chip, devices))
-        return 0
+        best = show.compare(search.sweep(settings, chip, devices))
+        return int(best is None)
     found = plan.make(settings, chip, devices)
     show.show(found, f"{options.file} on {options.topology}")
     if not found.fits:
