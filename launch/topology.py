@@ -106,12 +106,15 @@ def check(config: "RunConfig", hosts: int, devices: int, kind: str) -> None:
     """
     from vismem.parallel.mesh import axis_sizes, check_batch  # which import jax
 
+    slices = config.mesh.slices
     try:
-        if kind == "tpu" and config.mesh.slices > 1:
+        if kind == "tpu" and slices > 1:
             raise UserError(
-                f"mesh.slices={config.mesh.slices}: a run is sent to one slice; choose a larger "
-                "one and set mesh.slices=1"
+                f"mesh.slices={slices}: a run is sent to one slice; choose a larger one and set "
+                "mesh.slices=1"
             )
+        if kind == "gpu" and hosts % max(1, slices):
+            raise UserError(f"mesh.slices={slices}: does not divide the {hosts} hosts")
         sizes = axis_sizes(config.mesh, devices)
         check_batch(config.batch_size, sizes, config.optimizer.accumulate)
     except UserError as error:

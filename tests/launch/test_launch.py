@@ -152,7 +152,7 @@ GKE = ["--image=i", "--claim=c", "--queue=q"]
         (["gke", "--topology=v5e:4x4", *GKE], "batch_size=16,24", "multiple of 16"),
         (["gke", "--topology=v5e:4x4", *GKE], "optimizer.accumulate=2", "multiple of 32"),
         (["gke", "--topology=v5e:4x4", *GKE], "mesh.slices=2", "a run is sent to one slice"),
-        (["gke", "--topology=h100:2x8", *GKE], "mesh.slices=3", "does not divide the 16 here"),
+        (["gke", "--topology=h100:2x8", *GKE], "mesh.slices=4", "does not divide the 2 hosts"),
         (["slurm", "--nodes=3"], "batch_size=8", "multiple of 3"),
         (["local", "--hosts=2"], "mesh.data=4", "there are 2"),
         (["local", "--hosts=2", "--env", FORCED], "mesh.data=4", "there are 8"),
