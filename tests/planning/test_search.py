@@ -41,7 +41,7 @@ class Machine:
         parts = sizes["fsdp"] * sizes["tensor"]
         return SimpleNamespace(state={"params": state / parts}, gradients=gradients / parts)
 
-    def make(self, config, chip, devices, prepared=None):
+    def make(self, config, chip, devices):
         self.compiled.append(config)
         prepared = self.prepare(config, devices)
         mesh = self.mesh(config)

@@ -179,18 +179,9 @@ def prepare(config: RunConfig, devices: Sequence[jax.Device]) -> Prepared:
     return Prepared(mesh, objective, layout, batch)
 
 
-def make(
-    config: RunConfig,
-    chip: Chip,
-    devices: Sequence[jax.Device],
-    prepared: Prepared | None = None,
-) -> Plan:
-    """Compiles the train step that `training/loop.py` would run on `devices`.
-
-    Args:
-      prepared: of the same config and devices, if it is known.
-    """
-    prepared = prepared or prepare(config, devices)
+def make(config: RunConfig, chip: Chip, devices: Sequence[jax.Device]) -> Plan:
+    """Compiles the train step that `training/loop.py` would run on `devices`."""
+    prepared = prepare(config, devices)
     layout, batch, mesh = prepared.layout, prepared.batch, prepared.mesh
     step = compiled(
         make_train_step(

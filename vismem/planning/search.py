@@ -76,14 +76,16 @@ def remedy(
     def rest(settings: Settings) -> tuple[Any, ...]:  # what decides the activations
         return tuple(settings.get(key) for key in ("painter.remat", "optimizer.accumulate"))
 
+    held = {plan.mesh["fsdp"]: sum(plan.state.values()) + plan.gradients}
     activations = {rest({}): plan.working - plan.gradients}
     for settings in remedies(config, plan):
-        tried = changed(config, settings)
-        prepared = prepare(tried, devices)
-        known = sum(prepared.state.values()) + prepared.gradients
-        if known + activations.get(rest(settings), 0) > plan.memory:
+        tried, fsdp = changed(config, settings), settings.get("mesh.fsdp", plan.mesh["fsdp"])
+        if fsdp not in held:
+            prepared = prepare(tried, devices)
+            held[fsdp] = sum(prepared.state.values()) + prepared.gradients
+        if held[fsdp] + activations.get(rest(settings), 0) > plan.memory:
             continue
-        found = make(tried, chip, devices, prepared)
+        found = make(tried, chip, devices)
         if found.fits:
             return settings, found
         activations[rest(settings)] = found.working - found.gradients
@@ -101,13 +103,12 @@ def sweep(config: RunConfig, chip: Chip, devices: Sequence[jax.Device]) -> Itera
     for mesh in meshes(config, len(devices)):
         tried = changed(config, mesh)
         tried = changed(tried, {"batch_size": _rounded(config.batch_size, tried, len(devices))})
-        prepared = prepare(tried, devices)
-        candidates.append((sum(prepared.state.values()), tried, prepared))
-    smallest = min(state for state, *_ in candidates)
+        candidates.append((sum(prepare(tried, devices).state.values()), tried))
+    smallest = min(state for state, _ in candidates)
     plans = []
-    for state, tried, prepared in candidates:
+    for state, tried in candidates:
         if state <= max(smallest, chip.memory):
-            plans.append((make(tried, chip, devices, prepared), tried))
+            plans.append((make(tried, chip, devices), tried))
             yield plans[-1][0]
     fitting = [pair for pair in plans if pair[0].fits]
     if fitting:
