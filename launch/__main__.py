@@ -61,22 +61,22 @@ def launch(options: argparse.Namespace) -> int:
     for run in runs:
         settings = config.run_config(run.config)  # a mistake in one is said before any is sent
         if devices:
-            topology.check(settings.mesh, devices, hosts)
+            topology.check(settings, hosts, devices, kind)
         state = sweeps.state(run)
+        if state == "done" and (other := sweeps.other(sweeps.summary(run))):
+            state = f"done, by {other}"
         if state.startswith(SETTLED):
-            print(f"{run.folder}: {state}", file=sys.stderr)
+            print(f"{run.folder}: {state}; left as it is", file=sys.stderr)
         else:
             jobs.append(resolve(run, environment, hosts))
-    if not jobs:
-        return 0
     if options.dry_run:
-        print(options.module.render(jobs, options))
+        print(options.module.render(jobs, options) if jobs else "nothing to send")
         return 0
     page = sweeps.RUNS / sweeps.name(options.file) / "status.html"
     options.status = functools.partial(status.write, page, runs)
     options.status()
     print(f"status: {page}", file=sys.stderr)
-    return options.module.send(jobs, options)
+    return options.module.send(jobs, options) if jobs else 0
 
 
 if __name__ == "__main__":

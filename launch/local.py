@@ -12,24 +12,33 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
+from launch import topology
 from launch.job import Job
-from vismem.reports.sweeps import EXIT_CODE
+from vismem.cli import positive
+from vismem.reports.sweeps import EXIT_CODE, STOPPED
 
 AGAIN = 42  # the exit code of a run that saved and wants to go on
+EARLY = 128 + signal.SIGTERM  # of one that was told to end before there was anything to save
 ENDS = {signal.SIGINT: 130, signal.SIGTERM: AGAIN}  # exit codes of whoever was told to end
 GRACE = 60.0  # seconds that a run's processes have to end once one of them has failed
 POLL = 0.2  # seconds between two looks at what runs
 STATUS_EVERY = 10.0  # seconds
+ACCELERATORS = ("nvidia[0-9]*", "accel[0-9]*", "vfio/[0-9]*")  # GPUs and TPUs, in /dev
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (1)")
-    parser.add_argument("--hosts", type=int, default=1, help="processes a run (1)")
+    parser.add_argument("--jobs", type=positive, default=1, help="runs at a time (1)")
+    parser.add_argument("--hosts", type=positive, default=1, help="processes a run (1)")
 
 
-def hardware(options: argparse.Namespace) -> tuple[int, None, str]:
-    """Processes of a run; what devices they have is found out when it starts."""
-    return options.hosts, None, "cpu"
+def hardware(options: argparse.Namespace) -> tuple[int, int | None, str]:
+    """Processes of a run and their devices; None, where there are accelerators to be found out when
+    it starts."""
+    given = {**os.environ, **dict(text.partition("=")[::2] for text in options.env)}
+    found = any(any(Path("/dev").glob(name)) for name in ACCELERATORS)
+    if found and given.get("JAX_PLATFORMS") != "cpu":
+        return options.hosts, None, "cpu"
+    return options.hosts, options.hosts * topology.cpu_devices(given), "cpu"
 
 
 def render(jobs: Sequence[Job], options: argparse.Namespace) -> str:
@@ -127,9 +136,9 @@ class Runner:
                         continue
                     self._finish(attempt, code)
                     told = 0.0
-                    if code == AGAIN and not self.received:
+                    if code in (AGAIN, EARLY) and not self.received:
                         waiting.insert(0, attempt.job)
-                    failed |= code not in (0, AGAIN)
+                    failed |= code not in (0, *STOPPED)
                 if time.monotonic() - told > STATUS_EVERY:
                     self.status({attempt.job.folder for attempt in self.active})
                     told = time.monotonic()
@@ -155,9 +164,11 @@ class Runner:
     def _finish(self, attempt: Attempt, code: int) -> None:
         self.active.remove(attempt)
         folder = attempt.job.folder
-        (folder / EXIT_CODE).write_text(f"{code}\n")
+        partial = folder / f".{EXIT_CODE}"
+        partial.write_text(f"{code}\n")
+        partial.replace(folder / EXIT_CODE)
         attempt.lock.close()
-        said = {0: "done", AGAIN: "saved, to go on"}
+        said = {0: "done", AGAIN: "saved, to go on", **dict.fromkeys((130, EARLY), "stopped")}
         failure = f"failed (exit {code}); see {folder}/log.txt"
         print(f"{folder}: {said.get(code, failure)}", flush=True)
 

@@ -2,11 +2,14 @@
 
 import argparse
 import hashlib
+import os
 import shlex
 import subprocess
 from collections.abc import Sequence
 
+from launch import topology
 from launch.job import Job
+from vismem.cli import natural, positive
 from vismem.errors import UserError
 from vismem.reports.sweeps import EXIT_CODE
 
@@ -34,7 +37,7 @@ trap : TERM  # meant for the run, which saves and ends; this script outlives it
 srun --wait=60 --output="$folder/log.txt" --open-mode=append \\
     bash -c 'export JAX_PROCESS_ID=$SLURM_PROCID; exec "$@"' - "${{command[@]}}"
 code=$?
-echo $code > "$folder/{exit_code}"
+echo $code > "$folder/.{exit_code}" && mv "$folder/.{exit_code}" "$folder/{exit_code}"
 # Saved (42), or told to end before there was anything to save (143): run me again. A job that was
 # cancelled, or that Slurm queues again by itself, is no longer running by now.
 task=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
@@ -46,10 +49,12 @@ exit $code
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--jobs", type=int, default=4, help="runs at a time (4)")
-    parser.add_argument("--nodes", type=int, default=1, help="of each run (1)")
-    parser.add_argument("--gpus", type=int, default=0, help="of each node (0: its processors)")
-    parser.add_argument("--grace", type=int, default=120, help="seconds to save before the end")
+    parser.add_argument("--jobs", type=positive, default=4, help="runs at a time (4)")
+    parser.add_argument("--nodes", type=positive, default=1, help="of each run (1)")
+    parser.add_argument("--gpus", type=natural, default=0, help="of each node (0: its processors)")
+    parser.add_argument(
+        "--grace", type=positive, default=120, help="seconds to save before the end"
+    )
     parser.add_argument(
         "--sbatch",
         nargs="*",
@@ -60,8 +65,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def hardware(options: argparse.Namespace) -> tuple[int, int, str]:
-    """Nodes and devices of a run, and their kind; a node without GPUs is one device."""
-    return options.nodes, options.nodes * max(1, options.gpus), "gpu" if options.gpus else "cpu"
+    """Nodes and devices of a run, and their kind."""
+    given = {**os.environ, **dict(text.partition("=")[::2] for text in options.env)}
+    each = options.gpus or topology.cpu_devices(given)
+    return options.nodes, options.nodes * each, "gpu" if options.gpus else "cpu"
 
 
 def render(jobs: Sequence[Job], options: argparse.Namespace) -> str:

@@ -1,16 +1,16 @@
-"""Machines by name, "v5e:16x16" or "h100:2x8": their chips and hosts, and the meshes that fit."""
+"""Machines by name, "v5e:16x16" or "h100:2x8": their chips and hosts, and the runs that fit."""
 
-import dataclasses
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vismem.errors import UserError
 from vismem.registry import nearest
 
-if TYPE_CHECKING:  # it imports jax
-    from vismem.parallel.mesh import MeshConfig
+if TYPE_CHECKING:
+    from vismem.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,31 @@ def parse(name: str) -> Topology:
     return topology
 
 
-def check(mesh: "MeshConfig", devices: int, hosts: int) -> None:
-    """One line, if `mesh` cannot be laid over so many devices."""
-    sizes = dataclasses.asdict(mesh)
-    fixed = math.prod(size for size in sizes.values() if size != -1)
-    if devices % fixed if -1 in sizes.values() else devices != fixed:
-        written = ", ".join(f"mesh.{axis}={size}" for axis, size in sizes.items())
-        raise UserError(
-            f"{written}: does not fit {devices} devices ({hosts} hosts); nothing is sent"
-        )
+def cpu_devices(environment: Mapping[str, str]) -> int:
+    """What a process without accelerators has: one, unless XLA's flags make it several."""
+    flag = r"xla_force_host_platform_device_count=(\d+)"
+    forced = re.findall(flag, environment.get("XLA_FLAGS", ""))
+    return int(forced[-1]) if forced else 1
+
+
+def check(config: "RunConfig", hosts: int, devices: int, kind: str) -> None:
+    """One line, if the mesh of a run cannot be laid over so many devices, or its batch over that.
+
+    Args:
+      kind: of the devices; those of TPUs are one slice.
+    """
+    from vismem.parallel.mesh import axis_sizes, check_batch  # which import jax
+
+    slices = config.mesh.slices
+    try:
+        if kind == "tpu" and slices > 1:
+            raise UserError(
+                f"mesh.slices={slices}: a run is sent to one slice; choose a larger one and set "
+                "mesh.slices=1"
+            )
+        if kind == "gpu" and hosts % max(1, slices):
+            raise UserError(f"mesh.slices={slices}: does not divide the {hosts} hosts")
+        sizes = axis_sizes(config.mesh, devices)
+        check_batch(config.batch_size, sizes, config.optimizer.accumulate)
+    except UserError as error:
+        raise UserError(f"{error} ({devices} devices, {hosts} hosts; nothing is sent)") from None

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from launch import topology
 from launch.job import Job
+from vismem.cli import positive
 from vismem.errors import UserError
 from vismem.reports.sweeps import EXIT_CODE
 
@@ -32,7 +33,7 @@ while [ $code = 42 ]; do  # saved, run me again
 done
 case $code in
 137 | 143) ;;  # the host is being taken away
-*) echo $code > "$folder/{exit_code}" ;;
+*) echo $code > "$folder/.{exit_code}" && mv "$folder/.{exit_code}" "$folder/{exit_code}" ;;
 esac
 """
 PASSING = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL", "DEADLINE_EXCEEDED")  # errors
@@ -48,8 +49,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--mount", required=True, help="what mounts runs/: 'mount -t nfs 10.0.0.2:/share/runs'"
     )
     parser.add_argument("--spot", action="store_true", help="cheaper, and taken away at any time")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (1)")
-    parser.add_argument("--poll", type=float, default=60, help="seconds between two looks (60)")
+    parser.add_argument("--jobs", type=positive, default=1, help="runs at a time (1)")
+    parser.add_argument("--poll", type=positive, default=60, help="seconds between two looks (60)")
 
 
 def hardware(options: argparse.Namespace) -> tuple[int, int, str]:

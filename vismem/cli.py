@@ -56,6 +56,20 @@ def seed(text: str) -> int:
     return number
 
 
+def positive(text: str) -> int:
+    """At least 1."""
+    if (number := natural(text)) < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def natural(text: str) -> int:
+    """At least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number that is not negative")
+    return int(text)
+
+
 def arguments() -> argparse.ArgumentParser:
     parser = Parser(prog="vismem", description="Draws images from language, with a memory.")
     parser.add_argument("--version", action="version", version=f"vismem {__version__}")
@@ -90,7 +104,7 @@ def arguments() -> argparse.ArgumentParser:
     sub.add_argument("folder", metavar="RUN", help="a run's folder, e.g. runs/quickstart")
     sub.add_argument("texts", metavar="TEXT", nargs="+", help="what to draw, a picture each")
     sub.add_argument("--out", type=Path, default=Path("out.png"), help="the picture (out.png)")
-    sub.add_argument("--steps", type=int, help="drawing steps; default as the config has it")
+    sub.add_argument("--steps", type=positive, help="drawing steps; default as the config has it")
     sub.add_argument("--guidance", type=float, help="guidance scale, 1 for none")
     sub.add_argument("--solver", help="as drawing.solver; default as the config has it")
     sub.add_argument("--diversity", help="among drawings of a text: cads, repulsion or slots")
@@ -108,7 +122,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     sub.add_argument("--feedback", help="best_of_n, redraw, gradient or correct")
     sub.add_argument("--critic", metavar="RUN3", help="with two towers, that scores the drawings")
-    sub.add_argument("--rounds", type=int, help="the most drawings of a text (4)")
+    sub.add_argument("--rounds", type=positive, help="the most drawings of a text (4)")
     sub.add_argument("--threshold", type=float, help="the cosine that is good enough (1: none is)")
 
     sub = command(talk, "draw in conversation, in the terminal")
@@ -188,14 +202,14 @@ def arguments() -> argparse.ArgumentParser:
     sub = command(search, "show the pictures of an index that fit a text or a picture best")
     sub.add_argument("folder", metavar="INDEX", type=Path, help="as vismem index made it")
     sub.add_argument("query", metavar="QUERY", help="a text, or a picture's file")
-    sub.add_argument("--count", type=int, default=12, help="pictures shown (12)")
+    sub.add_argument("--count", type=positive, default=12, help="pictures shown (12)")
     sub.add_argument("--out", type=Path, default=Path("search.png"), help="(search.png)")
     return parser
 
 
 def decoding(parser: argparse.ArgumentParser) -> None:
     """The options for how texts are made."""
-    parser.add_argument("--beams", type=int, default=1, help="texts extended side by side (1)")
+    parser.add_argument("--beams", type=positive, default=1, help="texts extended side by side (1)")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 for no chance (0)")
     parser.add_argument("--top-p", type=float, default=1.0, help="share of a nucleus (1)")
     parser.add_argument("--seed", type=seed, default=0, help="of random texts (0)")
@@ -375,8 +389,8 @@ def plan(options: argparse.Namespace) -> int:
 
     chip, devices = machine.devices(options.topology, settings.mesh.slices)
     if options.sweep:
-        show.compare(search.sweep(settings, chip, devices))
-        return 0
+        best = show.compare(search.sweep(settings, chip, devices))
+        return int(best is None)
     found = plan.make(settings, chip, devices)
     show.show(found, f"{options.file} on {options.topology}")
     if not found.fits:
@@ -386,9 +400,10 @@ def plan(options: argparse.Namespace) -> int:
 
 def sweep(options: argparse.Namespace) -> int:
     """Trains what is missing of an experiment's sweep and resumes what broke, seed after seed."""
-    from launch.__main__ import main
+    from launch.__main__ import arguments, launch
 
-    return main([options.backend, options.file, "--sweep", *options.settings])
+    given = [options.backend, options.file, "--sweep", *options.settings]
+    return launch(arguments().parse_args(given))
 
 
 def table(options: argparse.Namespace) -> None:

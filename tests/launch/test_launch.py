@@ -1,11 +1,12 @@
 """From a command line to resolved runs; and what is refused before anything is sent."""
 
+import dataclasses
 import json
 import re
 
 import pytest
 
-from launch import grid, topology
+from launch import grid, slurm, topology
 from launch.__main__ import main
 from launch.job import run_id
 from vismem import cli, config
@@ -30,6 +31,7 @@ def get_config(argument):
 def sweep():
     return {"rows": {"full": {}, "no memory": {"memory.enabled": False}}, "seeds": (0, 1)}
 """
+FORCED = "XLA_FLAGS=--xla_force_host_platform_device_count=4"
 
 
 @pytest.fixture
@@ -91,14 +93,15 @@ def test_what_is_settled_is_not_sent(file, capsys):
     done, other, failed, missing = sweeps.runs(file)
     for run in (done, other, failed):
         config.write(run.config, run.folder)
-    (done.folder / "summary.json").write_text("{}")
+    facts = {"metrics": {}, "commit": "0" * 40}
+    (done.folder / "summary.json").write_text(json.dumps(facts))
     changed = json.loads((other.folder / "config.json").read_text()) | {"batch_size": 16}
     (other.folder / "config.json").write_text(json.dumps(changed))
     (failed.folder / "exit_code").write_text("1\n")
     assert cli.main(["sweep", file, "--jobs", "2", "--dry-run"]) == 0
     printed = capsys.readouterr()
-    assert f"{done.folder}: done" in printed.err
-    assert f"{other.folder}: other config (batch_size)" in printed.err
+    assert f"{done.folder}: done, by other code (0000000); left as it is" in printed.err
+    assert f"{other.folder}: other config (batch_size); left as it is" in printed.err
     commands = printed.out.splitlines()
     assert [command.split()[-1] for command in commands] == [
         str(failed.folder),
@@ -131,14 +134,75 @@ def test_topologies_that_do_not_exist(name):
         topology.parse(name)
 
 
-def test_a_mesh_that_does_not_fit_is_refused(file, capsys):
-    for mesh in (MeshConfig(), MeshConfig(2, 4, 2), MeshConfig(-1, 8, 2)):
-        topology.check(mesh, 16, 4)
-    for mesh in (MeshConfig(-1, 3), MeshConfig(2, 2, 2)):
-        with pytest.raises(UserError, match="16 devices"):
-            topology.check(mesh, 16, 4)
-    gke = ["--topology=v5e:4x4", "--image=i", "--claim=c", "--queue=q", "--dry-run"]
-    assert main(["gke", file, "--sweep", "mesh.fsdp=4,5", *gke]) == 2
+def test_a_mesh_that_fits(file):
+    (run,) = grid.runs(file, None)
+    run = config.run_config(run.config)
+    run = dataclasses.replace(run, batch_size=48)
+    for mesh in (MeshConfig(), MeshConfig(2, 4, 2), MeshConfig(-1, 8, 2), MeshConfig(slices=4)):
+        topology.check(dataclasses.replace(run, mesh=mesh), 4, 16, "gpu")
+
+
+GKE = ["--image=i", "--claim=c", "--queue=q"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "axis", "said"),
+    [
+        (["gke", "--topology=v5e:4x4", *GKE], "mesh.tensor=2,5", "mesh.tensor=5"),
+        (["gke", "--topology=v5e:4x4", *GKE], "batch_size=16,24", "multiple of 16"),
+        (["gke", "--topology=v5e:4x4", *GKE], "optimizer.accumulate=2", "multiple of 32"),
+        (["gke", "--topology=v5e:4x4", *GKE], "mesh.slices=2", "a run is sent to one slice"),
+        (["gke", "--topology=h100:2x8", *GKE], "mesh.slices=4", "does not divide the 2 hosts"),
+        (["slurm", "--nodes=3"], "batch_size=8", "multiple of 3"),
+        (["local", "--hosts=2"], "mesh.data=4", "there are 2"),
+        (["local", "--hosts=2", "--env", FORCED], "mesh.data=4", "there are 8"),
+        (["local"], "mesh.fsdp=0", "mesh.fsdp=0: must be at least 1"),
+        (["local"], "mesh.fsdp=-2", "mesh.fsdp=-2: must be at least 1"),
+        (["local"], "mesh.fsdp=-1", "only one axis may be -1"),
+    ],
+)
+def test_a_mesh_that_does_not_fit_is_refused(file, capsys, monkeypatch, backend, axis, said):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    name, *options = backend
+    assert main([name, file, "--dry-run", "--sweep", axis, *options]) == 2
     printed = capsys.readouterr()
-    assert "mesh.fsdp=5" in printed.err
+    assert said in printed.err
+    assert printed.err.count("\n") == 1
     assert not printed.out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(["local", "--jobs", "0"], ["local", "--hosts", "0"], ["local", "--jobs", "-1"]),
+        *(["slurm", "--nodes", "0"], ["slurm", "--jobs", "0"], ["slurm", "--gpus", "-1"]),
+    ],
+)
+def test_numbers_that_make_no_sense(file, capsys, options):
+    name, option, number = options
+    with pytest.raises(SystemExit) as ended:
+        main([name, file, option, number])
+    assert ended.value.code == 2
+    assert f"argument {option}: " in capsys.readouterr().err
+
+
+def test_the_status_page_is_written_each_time(file, capsys, monkeypatch):
+    sent = []
+    monkeypatch.setattr(slurm, "send", lambda jobs, options: sent.append(len(jobs)) or 0)
+    page = sweeps.RUNS / "memory" / "status.html"
+    assert cli.main(["sweep", file, "--backend", "slurm"]) == 0
+    assert "0 of 4 runs are done" in page.read_text()
+    for run in sweeps.runs(file):
+        config.write(run.config, run.folder)
+        (run.folder / "summary.json").write_text(json.dumps({"metrics": {}, "commit": None}))
+    assert cli.main(["sweep", file, "--backend", "slurm"]) == 0
+    assert "4 of 4 runs are done" in page.read_text()
+    assert sent == [4]
+
+
+def test_errors_bear_the_name_of_the_command(file, capsys):
+    assert cli.main(["sweep", "nowhere.py"]) == 2
+    assert capsys.readouterr().err.startswith("vismem: nowhere.py")
+    assert main(["local", "nowhere.py"]) == 2
+    assert capsys.readouterr().err.startswith("launch: nowhere.py")

@@ -81,6 +81,21 @@ def test_a_run_that_saved_goes_on(tmp_path):
     assert 0 == starts[0] < starts[1] == int((folder / "count").read_text())
 
 
+def test_a_run_that_was_stopped_early_is_started_again(tmp_path, capfd):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, pathlib, signal\n"
+        "seen = pathlib.Path(__file__).with_name('seen')\n"
+        "if not seen.exists():\n"
+        "    seen.touch()\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    folder = tmp_path / "run"
+    assert send(Job("run", ("python", str(script)), folder))[0] == 0
+    assert exit_code(folder) == 0
+    assert "run: stopped" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(("number", "ends"), [(signal.SIGTERM, 42), (signal.SIGINT, 130)])
 def test_a_signal_is_passed_on(tmp_path, number, ends):
     folders = [tmp_path / str(i) for i in range(3)]

@@ -92,7 +92,8 @@ def eventually(holds, seconds=120):
 
 def options(**kwargs):
     return argparse.Namespace(
-        **{"jobs": 2, "nodes": 1, "gpus": 0, "grace": 20, "sbatch": ("partition=low",)} | kwargs
+        **{"jobs": 2, "nodes": 1, "gpus": 0, "grace": 20, "sbatch": ("partition=low",), "env": ()}
+        | kwargs
     )
 
 

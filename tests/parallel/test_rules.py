@@ -60,5 +60,10 @@ def test_large_parameters_that_stay_whole_are_named(caplog):
     assert not warned(data=8)
     assert not warned(fsdp=4, tensor=2)
     text = warned(fsdp=4)
-    assert "model/odd/kernel (1153, 1024) is whole on every device: mesh.fsdp=4" in text
-    assert "(1 large parameters are)" in text
+    assert "whole on every device, as mesh.fsdp=4" in text
+    assert text.rstrip().endswith("part none of the axes: model/odd/kernel (1153, 1024)")
+    assert "more" not in text
+    shapes |= {f"model/odd_{i}": shapes["model/odd/kernel"] for i in range(11)}
+    text = warned(fsdp=4)
+    assert "model/odd/kernel (1153, 1024), model/odd_0 (1153, 1024), " in text
+    assert text.rstrip().endswith("model/odd_8 (1153, 1024), 2 more")

@@ -1,5 +1,6 @@
 """Plans of a model that is simple enough to know what they must say."""
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from ml_collections import ConfigDict
 
 from vismem import config as configs
 from vismem import pretrained
+from vismem.data import MissingFiles, pipeline, source
+from vismem.data.tokenizers import ByteTokenizer
 from vismem.errors import UserError
 from vismem.objectives import OBJECTIVES
+from vismem.parallel import hosts
 from vismem.parallel.mesh import MeshConfig, make_mesh
 from vismem.planning import machine, plan, search
 from vismem.pretrained import autoencoder_kl, checkpoint
@@ -26,10 +30,13 @@ class Products:
 
     players = ("model",)
 
-    def __init__(self, *, image_size: int, width: int = 256, depth: int = DEPTH):
-        self.width, self.depth = width, depth
+    def __init__(
+        self, *, image_size: int, width: int = 256, depth: int = DEPTH, prompt: bool = False
+    ):
+        self.width, self.depth, self.prompt = width, depth, prompt
 
     def init(self, key, batch):
+        self.prompt and batch["prompt_tokens"]
         init = nn.with_logical_partitioning(nn.initializers.lecun_normal(), ("embed", "mlp"))
         return {"model": {"kernel": init(key, (self.width, self.width))}}
 
@@ -43,7 +50,7 @@ class Products:
 def run_config(**settings):
     config = ConfigDict({"batch_size": BATCH, "steps": 10})
     config.objective = {"name": "products"}
-    config.data = {"size": 8, "tokenizer": {"name": "byte", "length": 4}}
+    config.data = {"size": 32, "tokenizer": {"name": "byte", "length": 4}}
     settings = [f"--config.{key}={value}" for key, value in settings.items()]
     return configs.run_config(configs.override(config, settings))
 
@@ -61,7 +68,7 @@ def test_what_a_step_takes(four):
     assert found.chips == 4
     assert found.state["params"] == found.state["ema"] == 4 * kernel // 4
     assert 2 * found.state["params"] <= found.state["opt"] < 2.1 * found.state["params"]
-    assert found.state["batch"] == BATCH * (8 * 8 * 3 + 4 * 4) // 4
+    assert found.state["batch"] == BATCH * (32 * 32 * 3 + 4 * 4) // 4
     assert found.model_flops == 3 * DEPTH * 2 * BATCH * kernel
     # The scan's first product has no gradient to pass on, which a count of the scan cannot tell.
     assert found.flops == found.model_flops
@@ -71,13 +78,13 @@ def test_what_a_step_takes(four):
 
 
 def test_what_does_not_fit_and_the_cheapest_change(four):
-    """Parameters, moments and average of 4 GiB each on a chip of 16; a quarter of them is fine."""
+    """Parameters, moments and average of 4 GiB each on a chip of 16; half of them is fine."""
     config = run_config(**{"objective.width": 2**15, "mesh.data": 4})
     found = plan.make(config, *four)
     assert not found.fits
     assert found.used > found.available > 15 * 2**30
     settings, fitting = search.remedy(config, *four, found)
-    assert settings == "mesh.data=1 mesh.fsdp=4"
+    assert settings == {"mesh.data": 2, "mesh.fsdp": 2}
     assert fitting.fits
     assert fitting.used < found.available
 
@@ -117,12 +124,55 @@ def test_wrong_topologies():
             machine.devices(name)
 
 
-def test_objectives_that_need_more_than_pictures_with_texts():
-    with pytest.raises(UserError, match=r"data\.source\.turns: missing"):
-        plan.shapes(run_config(**{"data.source": {"name": "dialogue"}}))
-    talk = run_config(**{"data.source": {"name": "dialogue", "turns": 3}})
-    found = {name: x.shape for name, x in plan.shapes(talk).items()}
-    assert found == {"image": (64, 3, 8, 8, 3), "tokens": (64, 3, 4), "mask": (64, 3)}
+EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.py"))
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
+def test_a_plan_s_batch_is_that_of_training(file, monkeypatch):
+    monkeypatch.chdir(file.parents[1])  # data is named from there
+    run = configs.run_config(configs.load(str(file)))
+    run = replace(run, batch_size=2, data=replace(run.data, threads=0))
+    try:
+        records = source(run.data, "train")
+    except MissingFiles as error:
+        pytest.skip(str(error))
+    tokenizer = ByteTokenizer(plan.tokenizer_option(run, "length"))
+    real = pipeline.batches(run.data, records, tokenizer, run.batch_size, seed=1)
+    with contextlib.closing(real):
+        assert plan.shapes(run) == hosts.global_shapes(next(real), 2)
+
+
+def missing(monkeypatch):
+    """The files of all sources are gone."""
+
+    def gone(*_):
+        raise MissingFiles("gone")
+
+    monkeypatch.setattr(pipeline, "source", gone)
+
+
+@pytest.mark.parametrize("name", ["nlvr", "emoji", "cells"])
+def test_without_its_files_the_batch_is_the_same(name, monkeypatch):
+    [file] = (file for file in EXPERIMENTS if file.stem == name)
+    monkeypatch.chdir(file.parents[1])
+    run = configs.run_config(configs.load(str(file)))
+    try:
+        here = pipeline.shapes(run.data, 2, 8)
+    except MissingFiles as error:
+        pytest.skip(str(error))
+    missing(monkeypatch)
+    assert pipeline.shapes(run.data, 2, 8) == here
+
+
+def test_conversations_in_files_need_the_files(tmp_path):
+    run = run_config(**{"data.source": {"name": "geneva", "folder": str(tmp_path)}})
+    with pytest.raises(UserError, match="no such file"):
+        pipeline.shapes(run.data, 2, 8)
+
+
+def test_an_objective_that_the_data_does_not_serve():
+    with pytest.raises(UserError, match=r"needs .prompt_tokens. of data, which .*name=world"):
+        plan.prepare(run_config(**{"objective.prompt": True}), jax.devices()[:1])
 
 
 @pytest.mark.parametrize(
@@ -165,7 +215,7 @@ def test_a_pretrained_autoencoder_is_planned_with_by_its_shapes(tmp_path, monkey
     }
     objective, batch = plan.parts(run_config(**small), make_mesh(MeshConfig(), jax.devices()[:1]))
     planned = nn.unbox(jax.eval_shape(objective.init, jax.random.key(0), batch))
-    assert objective.codec.size == 4
+    assert objective.codec.size == 16
     assert jax.tree.map(lambda x: x.shape, planned["autoencoder"]) == jax.tree.map(
         jnp.shape, params
     )

@@ -1,5 +1,5 @@
-"""The shardings of the sizes of experiments/xl.py, and of experiments/coco.py, on named topologies,
-as reviewed.
+"""The shardings of the sizes of experiments/xl.py, of pictures and of latents, and of
+experiments/coco.py, on named topologies, as reviewed.
 
 Where a change is meant, write them anew and look at the difference:
 
@@ -43,6 +43,26 @@ MESHES = {
 }
 
 
+HEAD = f"{'':80}" + "".join(f"{cell:16}" for cell in ("", *MESHES))
+
+
+def latents():
+    """Of the sizes that draw on the grid of coco.py's autoencoder, 256 px in patches of 2: what of
+    their own parameters no picture in their files has."""
+    objective = config.load(f"{EXPERIMENTS}/coco.py").objective
+    rows = [HEAD]
+    for size in ("S", "B", "XL"):  # L is coco-L
+        made = config.load(f"{EXPERIMENTS}/xl.py:{size}")
+        made.objective.autoencoder = objective.autoencoder
+        made.data.size, made.painter.patch = 256, 2
+        known = (FOLDER / f"{size}.txt").read_text()
+        for name, line in lines(config.run_config(made)).items():
+            row = f"{name:80}{line}".rstrip()
+            if not name.startswith("autoencoder/") and row not in known:
+                rows.append(f"{f'{size} {name}':80}{line}")
+    return "".join(row.rstrip() + "\n" for row in rows)
+
+
 def described(case):
     """A line a parameter: name, shape, and on each topology the mesh axes of its dimensions. What
     is not the same for all pictures has a line for each kind of them."""
@@ -54,8 +74,7 @@ def described(case):
         for name, line in lines(config.run_config(made)).items():
             kinds = found.setdefault(name, {})
             kinds.setdefault(line, []).append(f"{pixels}/{patch}")
-    head = "".join(f"{cell:16}" for cell in ("", *MESHES))
-    rows = [f"{'':80}{head}"]
+    rows = [HEAD]
     for name, kinds in found.items():
         for line, those in kinds.items():
             told = name if len(those) == len(pictures) else f"{name} ({' '.join(those)})"
@@ -90,7 +109,14 @@ def test_shardings_are_as_reviewed(case):
     )
 
 
+def test_shardings_of_latents_are_as_reviewed():
+    assert latents() == (FOLDER / "latents.txt").read_text(), (
+        "shardings have changed; if that is meant: python tests/planning/test_shardings.py"
+    )
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for case in CASES:
         (FOLDER / f"{case}.txt").write_text(described(case))
+    (FOLDER / "latents.txt").write_text(latents())

@@ -19,6 +19,7 @@ PLAN = Plan(
     parameters=10**6,
     state={"params": G, "opt": 2 * G, "ema": G, "batch": 0},
     working=4 * G,
+    gradients=G,
     available=None,
     model_flops=300 * 10**12,
     flops=400 * 10**12,
@@ -52,9 +53,13 @@ def test_a_plan_that_fits():
 
 def test_a_plan_that_does_not():
     plan = dataclasses.replace(PLAN, collectives=None, available=7 * G)
-    assert "does not fit: 1.00 GiB a chip too much" in said(show.show, plan, "a run")
-    assert "painter.remat=dots: data=2 fsdp=4" in said(show.remedy, "painter.remat=dots", PLAN)
-    assert "no single change" in said(show.remedy, "", plan)
+    text = said(show.show, plan, "a run")
+    assert "1.0 M parameters; a step of 64 does not fit: 1.00 GiB a chip too much" in text
+    assert "interconnect" not in text
+    changes = {"painter.remat": "dots", "mesh.fsdp": 4}
+    text = said(show.remedy, changes, PLAN)
+    assert "fits with painter.remat=dots mesh.fsdp=4: data=2 fsdp=4 batch_size=64" in text
+    assert "no two changes" in said(show.remedy, {}, plan)
 
 
 def test_the_best_of_several_is_the_one_with_most_pictures_a_second():
@@ -64,3 +69,9 @@ def test_the_best_of_several_is_the_one_with_most_pictures_a_second():
     assert lines[-1] == f"best: {lines[1]}"
     assert "128 pictures/s" in lines[1]
     assert lines[2].endswith("does not fit")
+
+
+def test_nothing_fits():
+    plans = [dataclasses.replace(PLAN, collectives=None, available=size * G) for size in (6, 7)]
+    *_, last = said(show.compare, plans).splitlines()
+    assert last == "nothing fits; at best 1.00 GiB a chip are too much"

@@ -22,7 +22,10 @@ def run(tmp_path):
     (folder / "config.json").write_text(json.dumps({"optimizer": {"name": "<muon>"}, "steps": 40}))
     lines = [{"step": s, "loss": 1 / s} for s in range(1, 41)] + [{"step": 40, "test/exact": 0.75}]
     (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    times = [{"step": s, "seconds": s, "images_per_second": 100 * s} for s in (1, 2, 3)]
+    times = [
+        {"step": s, "images_per_second": 100 * s, "data_seconds": s / 8, "goodput": s / 4}
+        for s in (1, 2, 3)
+    ]
     (folder / "timings.jsonl").write_text("\n".join(map(json.dumps, times)))
     for step, colour in ((400, "red"), (40, "blue")):
         Image.new("RGB", (50, 30), colour).save(folder / "figures" / f"grid_{step}.png")
@@ -56,7 +59,13 @@ def test_everything_is_in_the_one_file(run, capsys):
     assert "<muon>" not in text
     assert re.search("optimizer.name<td>&lt;muon&gt;", text)
     assert re.search("exact<td>0.75<td>0.5", text)
-    for fact in ("abc123", "0.10.2", "median<td>200"):
+    for fact in (
+        "abc123",
+        "0.10.2",
+        "per_second, median<td>200",
+        "data_seconds, median<td>0.25",
+        "goodput<td>0.75",
+    ):
         assert fact in text
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vismem.reports.statistics import interval, paired_bootstrap
+from vismem.reports.statistics import interval, paired_bootstrap, pairs_needed
 
 
 def test_the_interval_is_student_s():
@@ -25,6 +25,10 @@ def test_pairs_show_what_means_alone_do_not():
 def test_few_pairs_show_little():
     for count, least in ((1, 1.0), (2, 0.5), (3, 0.25), (6, 2**-5)):
         assert paired_bootstrap([0.0] * count, np.arange(1.0, count + 1)) == least
+    for p in (0.05, 0.01):
+        needed = pairs_needed(p)
+        assert paired_bootstrap(np.zeros(needed), np.ones(needed)) < p
+        assert paired_bootstrap(np.zeros(needed - 1), np.ones(needed - 1)) >= p
 
 
 def test_false_alarms_are_as_rare_as_they_should_be():

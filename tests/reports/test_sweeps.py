@@ -112,7 +112,22 @@ def test_three_seeds_are_too_few_for_a_star_and_eight_are_not(tmp_path, monkeypa
         finish(run, commit, better + 0.001 * run.seed**2)
     table = sweep_table.make("memory.py", commit)
     assert [row[0].significant for row in table] == [False, True, False]
+    assert "* differs from 'full' at p < 0.05" in sweep_table.note(table)
     assert "$^{*}$" in sweep_table.latex(table)
+
+
+def test_a_note_says_that_few_seeds_show_nothing(swept, commit):
+    said = sweep_table.note(sweep_table.make(swept, commit))
+    assert "p < 0.05 takes 6 seeds" in said
+    assert "differs" not in said
+
+
+def test_a_commit_must_be_known(swept, commit, capsys):
+    assert cli.main(["table", swept, "--commit", "xyz"]) == 2
+    assert capsys.readouterr().err == (
+        "vismem: --commit xyz: git knows no such commit here; see git log\n"
+    )
+    assert lines(swept, commit[:9]) == lines(swept, commit)
 
 
 def test_every_cell_names_its_runs_and_the_commit(swept, commit):
@@ -141,6 +156,12 @@ def test_every_cell_names_its_runs_and_the_commit(swept, commit):
         (lambda f: edit(f / "summary.json", commit=None), "seed 1: other code (no commit)"),
         (lambda f: edit(f / "summary.json", commit="0" * 40), "seed 1: other code (0000000)"),
         (lambda f: edit(f / "summary.json", metrics={}), "no test/exact_claim"),
+        (lambda f: (f / "summary.json").write_text("{}"), "seed 1: unreadable (summary.json)"),
+        (lambda f: (f / "summary.json").write_text("[1"), "seed 1: unreadable (summary.json)"),
+        (
+            lambda f: [(f / "summary.json").unlink(), (f / "exit_code").write_text("")],
+            "seed 1: unreadable (exit_code)",
+        ),
     ],
 )
 def test_a_cell_without_all_of_its_runs_shows_no_number(swept, commit, damage, said):
@@ -175,7 +196,8 @@ def test_what_a_run_cost_may_be_a_column(swept, commit, tmp_path):
     for run in sweeps.runs(swept):
         edit(run.folder / "summary.json", parameters=1_000)
         speeds = [{"step": 1}, *({"images_per_second": speed} for speed in (90, 110, 100))]
-        (run.folder / "timings.jsonl").write_text("\n".join(map(json.dumps, speeds)))
+        written = "\n".join(map(json.dumps, speeds))
+        (run.folder / "timings.jsonl").write_text(f'{written}\n{{"images_per')
     assert lines(swept, commit)["full"] == ["**100.0 ± 0.0** [1]", "**1000.00 ± 0.00** [1]"]
 
 

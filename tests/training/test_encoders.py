@@ -19,8 +19,9 @@ from vismem.models import TEXT
 from vismem.models.text.bert import Bert
 from vismem.models.vision.pretrained import PretrainedVision
 from vismem.objectives import OBJECTIVES
+from vismem.planning import plan
 from vismem.pretrained import checkpoint
-from vismem.training import encoders, run, text_cache
+from vismem.training import encoders, loop, run, text_cache
 from vismem.training.loop import train
 from vismem.training.names import names
 
@@ -248,7 +249,8 @@ def test_word_vectors_start_a_run(tmp_path):
 
 def test_cached_text_is_the_same_training(bert, tmp_path, monkeypatch):
     source, _ = bert
-    results = []
+    results, asked = [], []
+    monkeypatch.setattr(loop, "train_flops", lambda *arguments: asked.append(arguments[-1]) or 1)
     for folder in ("", "cache", "cache"):
         cached = config(
             {"name": "pretrained", "folder": str(source)},
@@ -256,9 +258,11 @@ def test_cached_text_is_the_same_training(bert, tmp_path, monkeypatch):
             data={**toy.get_config().data, "cache_text": folder and str(tmp_path / folder)},
         )
         train(cached, tmp_path / f"run-{len(results)}")
+        assert plan.prepare(cached, jax.devices()[:1]).batch == asked[-1]
         results.append(jax.device_get(restored(cached, tmp_path / f"run-{len(results)}")["params"]))
         if folder:  # all texts are there now: computing one would be an error
             monkeypatch.setattr(text_cache.TextCache, "write", None)
+    assert ["text_features" in batch for batch in asked] == [False, True, True]
     for other in results[1:]:
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), results[0], other)
 

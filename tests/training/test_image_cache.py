@@ -1,7 +1,9 @@
 """Features of a locked image tower from the disk are those that it would find again."""
 
+import dataclasses
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ import toy
 
 from vismem import config
 from vismem.errors import UserError
+from vismem.planning import plan
+from vismem.training import loop
 from vismem.training.image_cache import ImageCache
 from vismem.training.loop import train
 
@@ -33,6 +37,16 @@ def test_training_is_the_same_with_the_cache(tmp_path):
     losses = [[json.loads(x)["loss"] for x in text.splitlines()] for text in lines]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
     assert losses[2] == losses[1]
+
+
+def test_a_plan_has_the_features_in_place_of_the_pictures(tmp_path, monkeypatch):
+    asked, made = [], towers(str(tmp_path / "cache"))
+    monkeypatch.setattr(loop, "train_flops", lambda *arguments: asked.append(arguments[-1]) or 1)
+    train(dataclasses.replace(made, steps=1), tmp_path / "run")
+    assert asked == [plan.prepare(made, jax.devices()[:1]).batch]
+    assert set(asked[0]) == {"image_features", "tokens"}
+    with pytest.raises(UserError, match="the vision encoder learns"):
+        plan.prepare(towers("cache", ()), jax.devices()[:1])
 
 
 def test_a_picture_is_encoded_once(tmp_path):

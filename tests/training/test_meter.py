@@ -6,6 +6,7 @@ import toy
 from vismem.errors import UserError
 from vismem.training.loop import train
 from vismem.training.meter import Meter
+from vismem.training.profile import Profile
 
 
 @pytest.fixture
@@ -52,7 +53,18 @@ def test_a_profile_of_some_steps(tmp_path):
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("steps", ["3", "5:4", "a:b", ":"])
+@pytest.mark.parametrize(("steps", "traces"), [("10:15", False), ("15:25", True), ("90:95", False)])
+def test_steps_that_a_run_does_not_go_through_are_told(tmp_path, caplog, steps, traces):
+    Profile(tmp_path, steps).among(done=20, steps=50)
+    assert caplog.text.endswith(
+        ""
+        if traces
+        else f"--profile {steps}: traces nothing, as the run goes on from step 20 to 50\n"
+    )
+    assert bool(caplog.text) != traces
+
+
+@pytest.mark.parametrize("steps", ["3", "5:4", "a:b", ":", "0:5"])
 def test_which_steps_is_said_well(tmp_path, steps):
     with pytest.raises(UserError, match=f"--profile {steps}: reads FIRST:LAST"):
         train(toy.run_config(), tmp_path, profile=steps)

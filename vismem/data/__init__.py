@@ -23,7 +23,9 @@ Of a conversation of up to T turns (the dialogue, edits and geneva sources) it h
   kept: bool [T, H, W], which pixels a turn must leave as they are; where none must, False.
 
 A source raises `UserError`, with the record's name, for what it cannot read, an empty text
-included. It may also have `text(index)`, which gives the text alone where that is cheaper.
+included, and `MissingFiles` where its files are not here; plans then ask its class for
+`blank(options)`, what every record has beside its image, of no content. It may also have
+`text(index)`, which gives the text alone where that is cheaper.
 """
 
 from collections.abc import Iterator, Mapping
@@ -62,6 +64,10 @@ TOKENIZERS = {
     "words": "vismem.data.tokenizers:train_words",
     "pretrained": "vismem.data.tokenizers:PretrainedTokenizer",
 }
+
+
+class MissingFiles(UserError):
+    """What a source reads is not on this machine."""
 
 
 class Source(Protocol):

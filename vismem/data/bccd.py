@@ -1,13 +1,14 @@
 """Blood cells under the microscope: the BCCD data set, to be told apart or counted."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import numpy as np
 
-from vismem.data import Example
+from vismem.data import Example, MissingFiles
 from vismem.data.images import read, resize
 from vismem.errors import UserError
 
@@ -38,7 +39,7 @@ class BccdSource:
     def __init__(self, split: str, root: str, task: Literal["classify", "count"] = "classify"):
         listed = Path(root) / "ImageSets" / "Main" / f"{split}.txt"
         if split not in ("train", "val", "test") or not listed.is_file():
-            raise UserError(
+            raise MissingFiles(
                 f"data.source.root={root!r}: has no {listed.relative_to(root)}; BCCD's folder has "
                 "train, val and test there"
             )
@@ -48,6 +49,12 @@ class BccdSource:
         self._counts = None
         if task == "count":
             self._counts = [(name, kind, counts[name, kind]) for name in names for kind in CELLS]
+
+    @staticmethod
+    def blank(options: Mapping[str, Any]) -> Example:
+        if options.get("task") == "count":
+            return {"prompt": "", "text": "", "about": ""}
+        return {"text": "", "label": 0}
 
     def __len__(self) -> int:
         return len(self._cells if self._counts is None else self._counts)

@@ -3,10 +3,11 @@
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from vismem.data import Example
+from vismem.data import Example, MissingFiles
 from vismem.data.images import SUFFIXES, Color, read
 from vismem.errors import UserError
 
@@ -47,7 +48,7 @@ class FolderSource:
         if any(not 0 <= c <= 255 for c in background):
             raise UserError(f"data.source.background={background}: three numbers of 0 to 255")
         if not Path(root).is_dir():
-            raise UserError(f"data.source.root={root!r}: no such folder")
+            raise MissingFiles(f"data.source.root={root!r}: no such folder")
         listed = Path(root) / "metadata.jsonl"
         rows = list(_metadata(listed) if listed.exists() else _classes(Path(root)))
         if not rows:
@@ -64,6 +65,11 @@ class FolderSource:
                 f"data.source.alike={alike!r}: not a regular expression ({error})"
             ) from None
         self._rows = [row for row, n in zip(rows, names) if _split(n, val, test) == split]
+
+    @staticmethod
+    def blank(_: Mapping[str, Any]) -> Example:
+        """Without a label, which some folders have."""
+        return {"text": ""}
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -5,11 +5,13 @@ Suhr et al., "A corpus of natural language for visual reasoning", ACL 2017; gith
 
 import json
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from vismem.data import Example
+from vismem.data import Example, MissingFiles
 from vismem.data.images import read, resize
 from vismem.errors import UserError
 
@@ -61,10 +63,14 @@ class NlvrSource:
                 for k in range(6)
             ]
         except FileNotFoundError:
-            raise UserError(f"{listed}: no such file; NLVR's repository holds it") from None
+            raise MissingFiles(f"{listed}: no such file; NLVR's repository holds it") from None
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(f"{listed}: not NLVR's lines of JSON ({error})") from None
         self._images, self._size = str(Path(root) / part / "images"), size
+
+    @staticmethod
+    def blank(_: Mapping[str, Any]) -> Example:
+        return {"prompt": "", "text": ""}
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -2,17 +2,18 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 
 import grain
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from vismem.data import AUGMENTATIONS, DataConfig, Example, Source
+from vismem.data import AUGMENTATIONS, SOURCES, DataConfig, Example, MissingFiles, Source, source
 from vismem.data.images import fit
 from vismem.data.tokenizers import Tokenizer
 from vismem.errors import UserError
-from vismem.registry import build, nearest
+from vismem.registry import build, nearest, resolve
 
 Batch = dict[str, np.ndarray]
 
@@ -113,6 +114,27 @@ def batches(
     mine = whole[process_index : len(whole) - len(whole) % process_count : process_count]
     options = grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=config.prefetch)
     return Batches(iter(mine.to_iter_dataset(options)))
+
+
+def shapes(config: DataConfig, batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of a training batch, [batch_size, ...], as `batches` makes it of the first
+    record; or of a blank one, where the source's files are not here.
+
+    Args:
+      length: of the tokenizer, tokens of a text.
+    """
+    try:
+        records = source(config, "train")
+    except MissingFiles:
+        made_by = resolve(SOURCES, config.source["name"], "data.source.name")
+        if not hasattr(made_by, "blank"):
+            raise
+        image = np.zeros((config.size, config.size, 3), np.uint8)
+        records = [{"image": image, **made_by.blank(config.source)}]
+    silent = SimpleNamespace(encode=lambda text: np.zeros(length, np.int32))
+    batch = _Reader(config, records, silent, seed=0, train=True)(0, [0])
+    del batch["skipped"]
+    return {k: jax.ShapeDtypeStruct((batch_size, *x.shape[1:]), x.dtype) for k, x in batch.items()}
 
 
 class _Reader:

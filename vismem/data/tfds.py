@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from vismem.data import Example
+from vismem.data import Example, MissingFiles
 from vismem.data.images import Color, decode
 from vismem.errors import UserError
 
@@ -41,7 +41,7 @@ class TfdsSource:
         try:
             builder = tfds.builder_from_directory(folder)
         except Exception as error:
-            raise UserError(
+            raise MissingFiles(
                 f"data.source.folder={folder!r}: no prepared data set ({error})"
             ) from error
         features = builder.info.features
@@ -70,6 +70,11 @@ class TfdsSource:
             )
         except Exception as error:
             raise UserError(f"data.source: no {split} split in {folder} ({error})") from error
+
+    @staticmethod
+    def blank(_: Mapping[str, Any]) -> Example:
+        """Without a label, which some data sets have."""
+        return {"text": ""}
 
     def __len__(self) -> int:
         return len(self._records) * self._texts

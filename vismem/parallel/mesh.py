@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -28,31 +28,48 @@ class MeshConfig:
     tensor: int = 1
     slices: int = 1
 
+    def __post_init__(self):
+        for axis, size in dataclasses.asdict(self).items():
+            if size != -1 and size < 1:
+                raise UserError(f"mesh.{axis}={size}: must be at least 1, or -1 for what is left")
+        if len(free := self.free()) > 1:
+            raise UserError(f"{self}: only one axis may be -1; set mesh.{free[1]}=1")
+
+    def __str__(self) -> str:
+        return ", ".join(f"mesh.{axis}={size}" for axis, size in dataclasses.asdict(self).items())
+
+    def free(self) -> list[str]:
+        """Axes that are -1."""
+        return [axis for axis, size in dataclasses.asdict(self).items() if size == -1]
+
+
+def axis_sizes(config: MeshConfig, devices: int) -> dict[str, int]:
+    """Axis -> its size, over so many devices.
+
+    Raises:
+      UserError: the mesh cannot be laid over them.
+    """
+    sizes = dataclasses.asdict(config)
+    fixed = math.prod(size for size in sizes.values() if size != -1)
+    if free := config.free():
+        if devices % fixed:
+            raise UserError(
+                f"{config}: the axes that are set take {fixed} devices, which does not divide the "
+                f"{devices} here; their product may be {_either(_divisors(devices))}"
+            )
+        sizes[free[0]] = devices // fixed
+    elif fixed != devices:
+        raise UserError(
+            f"{config}: takes {fixed} devices, but there are {devices}; "
+            "mesh.data=-1 takes all that the others leave"
+        )
+    return sizes
+
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """A mesh with the axes of `config` over `devices` (all of them by default)."""
     devices = jax.devices() if devices is None else list(devices)
-    shape = dataclasses.asdict(config)
-    written = ", ".join(f"mesh.{axis}={size}" for axis, size in shape.items())
-    for axis, size in shape.items():
-        if size != -1 and size < 1:
-            raise UserError(f"mesh.{axis}={size}: must be at least 1, or -1 for what is left")
-    free = [axis for axis, size in shape.items() if size == -1]
-    if len(free) > 1:
-        raise UserError(f"{written}: only one axis may be -1; set mesh.{free[1]}=1")
-    fixed = math.prod(size for size in shape.values() if size != -1)
-    if free:
-        if len(devices) % fixed:
-            raise UserError(
-                f"{written}: the axes that are set take {fixed} devices, which does not divide the "
-                f"{len(devices)} here; their product may be {_either(_divisors(len(devices)))}"
-            )
-        shape[free[0]] = len(devices) // fixed
-    elif fixed != len(devices):
-        raise UserError(
-            f"{written}: takes {fixed} devices, but there are {len(devices)}; "
-            "mesh.data=-1 takes all that the others leave"
-        )
+    shape = axis_sizes(config, len(devices))
     slices, auto = shape.pop("slices"), (AxisType.Auto,)
     devices = sorted(devices, key=lambda device: getattr(device, "slice_index", 0))
     size = len(devices) // slices
@@ -65,18 +82,23 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
 
 def batch_shards(mesh: Mesh) -> int:
     """Parts that the batch is cut into."""
-    return mesh.shape["slices"] * mesh.shape["data"] * mesh.shape["fsdp"]
+    return _shards(mesh.shape)
 
 
-def check_batch(batch_size: int, mesh: Mesh, accumulate: int = 1) -> None:
-    """One line, if `batch_size` does not divide over the mesh and the microbatches of a step."""
-    parts = batch_shards(mesh) * accumulate
+def _shards(sizes: Mapping[str, int]) -> int:
+    return sizes["slices"] * sizes["data"] * sizes["fsdp"]
+
+
+def check_batch(batch_size: int, sizes: Mapping[str, int], accumulate: int = 1) -> None:
+    """One line, if `batch_size` does not divide over a mesh with axes of these `sizes` and the
+    microbatches of a step."""
+    parts = _shards(sizes) * accumulate
     if batch_size % parts:
         near = sorted({max(1, batch_size // parts) * parts, -(-batch_size // parts) * parts})
         raise UserError(
             f"batch_size={batch_size}: must be a multiple of {parts} (mesh.slices "
-            f"{mesh.shape['slices']} x mesh.data {mesh.shape['data']} x mesh.fsdp "
-            f"{mesh.shape['fsdp']} x optimizer.accumulate {accumulate}); {_either(near)} would fit"
+            f"{sizes['slices']} x mesh.data {sizes['data']} x mesh.fsdp "
+            f"{sizes['fsdp']} x optimizer.accumulate {accumulate}); {_either(near)} would fit"
         )
 
 

@@ -18,6 +18,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "vocab": ("tensor",),
 }
 LARGE = 10**6  # numbers; what is smaller may be whole on every device
+NAMED = 10  # parameters that a warning names
 
 
 def spec(axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
@@ -75,15 +76,16 @@ def shardings(abstract: Any, mesh: Mesh) -> Any:
 def warn_of_whole(
     shapes: Mapping[str, jax.ShapeDtypeStruct], shardings: Mapping[str, NamedSharding]
 ) -> None:
-    """A warning that names the large parameters which the mesh should part and does not."""
+    """A warning that names the large parameters which the mesh should part and does not, or ten of
+    them and how many more there are."""
     whole = [n for n, s in shardings.items() if shapes[n].size >= LARGE and not any(s.spec)]
     mesh = next(iter(shardings.values())).mesh.shape
     if whole and mesh["fsdp"] * mesh["tensor"] > 1:
-        first = whole[0]
+        named = [f"{name} {shapes[name].shape}" for name in whole[:NAMED]]
+        more = [f"{len(whole) - NAMED} more"] * (len(whole) > NAMED)
         logging.getLogger(__name__).warning(
-            "%s %s is whole on every device: mesh.fsdp=%d and mesh.tensor=%d part none of its axes "
-            "(%d large parameters are)",
-            *(first, shapes[first].shape, mesh["fsdp"], mesh["tensor"], len(whole)),
+            "whole on every device, as mesh.fsdp=%d and mesh.tensor=%d part none of the axes: %s",
+            *(mesh["fsdp"], mesh["tensor"], ", ".join(named + more)),
         )
 
 

@@ -45,8 +45,9 @@ def devices(name: str, slices: int = 1) -> tuple[Chip, Sequence[jax.Device]]:
 
     Args:
       name: as launchers have it, "v5e:16x16" or, of hosts and GPUs of each, "h100:1x8".
-      slices: of that shape.
+      slices: of that shape, if it is a TPU's; the hosts of GPUs are grouped in so many.
     """
+    slices = max(1, slices)
     asked = topology.parse(name)
     kind = name.partition(":")[0]
     jax.config.update("jax_platforms", "cpu")
@@ -85,7 +86,9 @@ def _gpus(asked: topology.Topology, kind: str, slices: int) -> Sequence[jax.Devi
         **{"clock": gpu.clock, "bandwidth": int(gpu.bandwidth), "memory": int(gpu.memory)},
     )
     hosts, each = asked.shape
-    shape = f"{slices}x{hosts}x{each}"
+    if hosts % slices:
+        raise UserError(f"mesh.slices={slices}: does not divide the {hosts} hosts of {asked.name}")
+    shape = f"{slices}x{hosts // slices}x{each}"
     try:
         found = topologies.get_topology_desc(platform="cuda", target_config=target, topology=shape)
     except Exception as error:  # bare ones, where its version is not jax's

@@ -11,19 +11,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import jax
-import numpy as np
+from jax.sharding import Mesh
 
 from vismem import registry
 from vismem.config import RunConfig, plain
-from vismem.data import TOKENIZERS
+from vismem.data import TOKENIZERS, pipeline
 from vismem.errors import UserError
 from vismem.objectives.base import Objective
 from vismem.parallel.mesh import batch_shards, check_batch, make_mesh
 from vismem.planning.chips import Chip, Gpu
 from vismem.planning.collectives import Traffic, traffic
-from vismem.pretrained import encoders
-from vismem.training import run
-from vismem.training.encoders import codec_options, pretrained_folder
+from vismem.pretrained import checkpoint, encoders
+from vismem.training import image_cache, run, text_cache
+from vismem.training.encoders import codec_options, pretrained_folder, t5_folder, t5_options
 from vismem.training.flops import matmul_flops, train_flops
 from vismem.training.state import Layout
 from vismem.training.step import compiled, make_train_step
@@ -34,7 +34,6 @@ from vismem.training.step import compiled, make_train_step
 EFFORT = {"optimization_level": 9}  # XLA's O0
 # Products by the library: without a GPU to try them on, kernels made for them may not tile.
 ON_GPUS = {"xla_gpu_enable_triton_gemm": False, "xla_gpu_autotune_level": 0}
-CONVERSATIONS = ("dialogue", "geneva")  # sources whose records have turns
 SCALE = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
@@ -48,6 +47,7 @@ class Plan:
       parameters: of the model.
       state: bytes a chip of each part of the state ("params", "opt", "ema"), and of the batch.
       working: bytes a chip of all else: activations, gradients, copies, the program.
+      gradients: bytes a chip of them alone.
       available: bytes a chip that programs may use, if the compiler said, as it does where they do
         not suffice.
       model_flops: that a step needs, whatever is computed again.
@@ -62,6 +62,7 @@ class Plan:
     parameters: int
     state: dict[str, int]
     working: int
+    gradients: int
     available: int | None
     model_flops: int
     flops: int
@@ -82,18 +83,30 @@ class Plan:
         return self.collectives is not None
 
     @property
+    def over(self) -> int:
+        """Bytes a chip that are too many, if it does not fit."""
+        return self.used - self.memory
+
+    @property
+    def memory(self) -> int:
+        """Bytes a chip that programs may use."""
+        return self.available or int(self.chip.memory)
+
+    @property
     def bounds(self) -> dict[str, float]:
         """What keeps a chip busy -> seconds a step that it takes at least, by published figures.
 
         Of the memory's traffic only that which must be: state and working memory are written once
-        and read once.
+        and read once. What does not fit has no bound for the interconnect.
         """
-        sent = sum(t.bytes for t in (self.collectives or {}).values())
-        return {
+        found = {
             "products": self.flops / (self.chips * self.chip.flops),
             "memory": 2 * self.used / self.chip.bandwidth,
-            "interconnect": sent / self.chip.interconnect,
         }
+        if self.collectives is not None:
+            sent = sum(traffic.bytes for traffic in self.collectives.values())
+            found["interconnect"] = sent / self.chip.interconnect
+        return found
 
     @property
     def seconds(self) -> float:
@@ -101,31 +114,79 @@ class Plan:
         return max(self.bounds.values())
 
     @property
+    def rate(self) -> float:
+        """Pictures a second, at most."""
+        return self.batch_size / self.seconds
+
+    @property
     def mfu(self) -> float:
         """Model FLOPs over the chips' peak, at most."""
         return self.model_flops / (self.chips * self.chip.flops * self.seconds)
 
 
-def make(config: RunConfig, chip: Chip, devices: Sequence[jax.Device]) -> Plan:
-    """Compiles the train step that `training/loop.py` would run on `devices`.
+@dataclass(frozen=True)
+class Prepared:
+    """What is known of a step before it is compiled.
 
-    No data is read: the tokenizer's vocabulary and the batch's shapes are what the config says.
+    Attributes:
+      mesh: over the machine's devices.
+      objective, layout: of the run. batch: shapes of what the step is given.
+    """
+
+    mesh: Mesh
+    objective: Objective
+    layout: Layout
+    batch: dict[str, jax.ShapeDtypeStruct]
+
+    @property
+    def state(self) -> dict[str, int]:
+        """Bytes a chip of each part of the state, and of the batch."""
+        found = {part: held(self.layout.shapes[part]) for part in ("params", "opt", "ema")}
+        size = sum(math.prod(x.shape) * x.dtype.itemsize for x in self.batch.values())
+        return found | {"batch": size // batch_shards(self.mesh)}
+
+    @property
+    def gradients(self) -> int:
+        """Bytes a chip of a player's gradients, of the one that has most."""
+        optimizer, params = self.layout.optimizer, self.layout.shapes["params"]
+        players = set(self.objective.players)
+        return max(held(optimizer.split(player, params[player])[0]) for player in players)
+
+
+def prepare(config: RunConfig, devices: Sequence[jax.Device]) -> Prepared:
+    """Lays a run out over `devices`.
+
+    No more of the data is read than its first record, if it is here.
+
+    Raises:
+      UserError: a mistake in the config; a mesh or a batch that does not fit the devices.
     """
     mesh = make_mesh(config.mesh, devices)
-    accumulate = config.optimizer.accumulate
     # As on accelerators: left open, this machine would decide.
     config = dataclasses.replace(config, painter=dataclasses.replace(config.painter, scan=True))
-    check_batch(config.batch_size, mesh, accumulate)
+    check_batch(config.batch_size, mesh.shape, config.optimizer.accumulate)
     objective, batch = parts(config, mesh)
     try:
         layout = Layout(objective, config.optimizer, batch, mesh, steps=config.steps or 1)
     except KeyError as error:
-        name = config.objective["name"]
+        name, source = config.objective["name"], config.data.source["name"]
         raise UserError(
-            f"objective.name={name}: no plans yet, as it needs {error} of data"
+            f"objective.name={name}: needs {error} of data, which data.source.name={source} "
+            "does not have"
         ) from error
+    for cache in (text_cache, image_cache):
+        batch = cache.shapes(config, objective, layout.optimizer, layout.shapes["params"], batch)
+    return Prepared(mesh, objective, layout, batch)
+
+
+def make(config: RunConfig, chip: Chip, devices: Sequence[jax.Device]) -> Plan:
+    """Compiles the train step that `training/loop.py` would run on `devices`."""
+    prepared = prepare(config, devices)
+    layout, batch, mesh = prepared.layout, prepared.batch, prepared.mesh
     step = compiled(
-        make_train_step(objective, layout.optimizer, config.ema, accumulate),
+        make_train_step(
+            prepared.objective, layout.optimizer, config.ema, config.optimizer.accumulate
+        ),
         layout.shardings,
         mesh,
     )
@@ -144,9 +205,7 @@ def make(config: RunConfig, chip: Chip, devices: Sequence[jax.Device]) -> Plan:
         if used <= chip.memory:  # compilers of GPUs do not say
             collectives = traffic(program.as_text())
     seconds = time.perf_counter() - begun
-    state = {part: held(layout.shapes[part]) for part in ("params", "opt", "ema")}
-    size = sum(math.prod(x.shape) * x.dtype.itemsize for x in batch.values())
-    state["batch"] = size // batch_shards(mesh)
+    state, params = prepared.state, layout.shapes["params"]
     return Plan(
         chip=chip,
         mesh=dict(mesh.shape),
@@ -154,16 +213,19 @@ def make(config: RunConfig, chip: Chip, devices: Sequence[jax.Device]) -> Plan:
         parameters=layout.parameters(),
         state=state,
         working=max(0, used - sum(state.values())),
+        gradients=prepared.gradients,
         available=available,
-        model_flops=train_flops(objective, layout.optimizer, layout.shapes["params"], batch),
+        model_flops=train_flops(prepared.objective, layout.optimizer, params, batch),
         flops=matmul_flops(step, layout.shapes, batch),
         collectives=collectives,
         compile_seconds=seconds,
     )
 
 
-def parts(config: RunConfig, mesh: Any) -> tuple[Objective, dict[str, jax.ShapeDtypeStruct]]:
-    """The objective, and the shapes of a batch."""
+def parts(
+    config: RunConfig, mesh: Mesh | None
+) -> tuple[Objective, dict[str, jax.ShapeDtypeStruct]]:
+    """The objective, and the shapes of a batch as the data gives it."""
     if config.text.get("name") == "transformer":
         config = dataclasses.replace(config, text=config.text | {"scan": config.painter.scan})
     for part, known in encoders.ENCODERS.items():
@@ -179,29 +241,24 @@ def parts(config: RunConfig, mesh: Any) -> tuple[Objective, dict[str, jax.ShapeD
     if isinstance(source := config.objective.get("autoencoder"), str):
         objective = config.objective | {"autoencoder": plain(codec_options(source))}
         config = dataclasses.replace(config, objective=objective)
+    if source := t5_folder(config):
+        found = t5_options(source, checkpoint.describe(source))
+        config = dataclasses.replace(config, text={**config.text, **found})
     tokenizer = SimpleNamespace(vocab_size=vocabulary(config))
     return run.make_objective(config, tokenizer, mesh), shapes(config)
 
 
 def shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
-    """Of a batch of pictures with texts, or of conversations."""
-    rows: tuple[int, ...] = (config.batch_size,)
-    source, size = config.data.source, config.data.size
-    if turns := source["name"] in CONVERSATIONS:
-        if not source.get("turns"):
-            raise UserError("data.source.turns: missing; a plan must know how many there are")
-        rows = (*rows, source["turns"])
-    batch = {
-        "image": jax.ShapeDtypeStruct((*rows, size, size, 3), np.uint8),
-        "tokens": jax.ShapeDtypeStruct((*rows, tokenizer_option(config, "length")), np.int32),
-    }
-    return batch | {"mask": jax.ShapeDtypeStruct(rows, np.bool_)} if turns else batch
+    """Of a batch as the data gives it."""
+    return pipeline.shapes(config.data, config.batch_size, tokenizer_option(config, "length"))
 
 
 def vocabulary(config: RunConfig) -> int:
     """Tokens that the run's tokenizer will know, at most."""
     if pretrained_folder(config, "text"):
         return config.text["encoder"]["vocab_size"]
+    if t5_folder(config):
+        return config.text["vocab_size"]
     if config.data.tokenizer["name"] == "byte":
         return registry.resolve(TOKENIZERS, "byte", "data.tokenizer.name").vocab_size
     return tokenizer_option(config, "vocab_size")
@@ -210,7 +267,8 @@ def vocabulary(config: RunConfig) -> int:
 def tokenizer_option(config: RunConfig, option: str) -> int:
     """What the config says of the tokenizer, or the tokenizer's default."""
     choice = config.data.tokenizer
-    name = "pretrained" if pretrained_folder(config, "text") else choice.get("name")
+    brought = pretrained_folder(config, "text") or t5_folder(config)
+    name = "pretrained" if brought else choice.get("name")
     declared = inspect.signature(registry.resolve(TOKENIZERS, name, "data.tokenizer.name"))
     return choice.get(option, declared.parameters[option].default)
 

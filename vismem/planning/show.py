@@ -1,6 +1,7 @@
 """Plans in the terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,8 +19,7 @@ def show(plan: Plan, title: str, console: Console | None = None) -> None:
     for part, size in plan.state.items():
         table.add_row(NAMES[part], f"{size / G:.3f}")
     table.add_row("activations, gradients, program", f"{plan.working / G:.3f}")
-    available = plan.available or plan.chip.memory
-    table.add_row("all", f"{plan.used / G:.3f} of {available / G:.2f}", end_section=True)
+    table.add_row("all", f"{plan.used / G:.3f} of {plan.memory / G:.2f}", end_section=True)
     table.add_row("[bold]a step", "")
     table.add_row("model", f"{plan.model_flops / 1e12:.2f} TFLOP")
     table.add_row("products computed", f"{plan.flops / 1e12:.2f} TFLOP", end_section=True)
@@ -31,37 +31,41 @@ def show(plan: Plan, title: str, console: Console | None = None) -> None:
         table.add_row(f"at least, for {what}", f"{1e3 * seconds:.1f} ms")
     console = console or Console()
     console.print(table)
-    if not plan.fits:
-        over = (plan.used - available) / G
-        console.print(f"does not fit: {over:.2f} GiB a chip too much")
-        return
+    said = f"a step of {plan.batch_size:,} does not fit: {plan.over / G:.2f} GiB a chip too much"
+    if plan.fits:
+        said = (
+            f"a step of {plan.batch_size:,} takes at least {1e3 * plan.seconds:.1f} ms, "
+            f"MFU at most {plan.mfu:.0%}"
+        )
     console.print(
-        f"{plan.parameters / 1e6:,.1f} M parameters; a step of {plan.batch_size:,} takes at least "
-        f"{1e3 * plan.seconds:.1f} ms, MFU at most {plan.mfu:.0%}; "
-        f"compiled in {plan.compile_seconds:.0f} s"
+        f"{plan.parameters / 1e6:,.1f} M parameters; {said}; "
+        f"compiled in {plan.compile_seconds:.0f} s",
+        soft_wrap=True,
     )
 
 
-def remedy(settings: str, plan: Plan, console: Console | None = None) -> None:
-    """The change that makes a plan fit, if there is one, and the plan then."""
-    found = f"fits with {settings}: {line(plan)}" if settings else "no single change makes it fit"
-    (console or Console()).print(found)
+def remedy(settings: Mapping[str, Any], plan: Plan, console: Console | None = None) -> None:
+    """The changes that make a plan fit, if there are any, and the plan then."""
+    written = " ".join(f"{key}={value}" for key, value in settings.items())
+    found = f"fits with {written}: {line(plan)}" if settings else "no two changes make it fit"
+    (console or Console()).print(found, soft_wrap=True)
 
 
-def compare(plans: Iterable[Plan], console: Console | None = None) -> None:
-    """Plans as lines, as they come, and the one with the most pictures a second again."""
+def compare(plans: Iterable[Plan], console: Console | None = None) -> Plan | None:
+    """Plans as lines, as they come, and the one with the most pictures a second again, which is
+    returned; None if nothing fits."""
     console = console or Console()
-    best = None
+    best = least = None
     for plan in plans:
-        console.print(line(plan))
-        if plan.fits and (best is None or rate(plan) > rate(best)):
+        console.print(line(plan), soft_wrap=True)
+        least = plan if least is None else min(plan, least, key=lambda plan: plan.over)
+        if plan.fits and (best is None or plan.rate > best.rate):
             best = plan
-    console.print(f"best: {line(best)}" if best else "nothing fits")
-
-
-def rate(plan: Plan) -> float:
-    """Pictures a second, at most."""
-    return plan.batch_size / plan.seconds
+    if best:
+        console.print(f"best: {line(best)}", soft_wrap=True)
+    elif least:
+        console.print(f"nothing fits; at best {least.over / G:.2f} GiB a chip are too much")
+    return best
 
 
 def line(plan: Plan) -> str:
@@ -71,6 +75,6 @@ def line(plan: Plan) -> str:
     if not plan.fits:
         return f"{said}, does not fit"
     return (
-        f"{said}, step at least {1e3 * plan.seconds:.1f} ms, at most {rate(plan):,.0f} pictures/s, "
+        f"{said}, step at least {1e3 * plan.seconds:.1f} ms, at most {plan.rate:,.0f} pictures/s, "
         f"MFU {plan.mfu:.0%}"
     )

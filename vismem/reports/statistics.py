@@ -14,6 +14,11 @@ def interval(values: Sequence[float]) -> float:
     return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
+def pairs_needed(p: float) -> int:
+    """The fewest pairs with which `paired_bootstrap` can be below p."""
+    return math.floor(1 - math.log2(p)) + 1
+
+
 def paired_bootstrap(a: Sequence[float], b: Sequence[float], draws: int = 10_000) -> float:
     """Two-sided p-value of a difference in means between pairs.
 

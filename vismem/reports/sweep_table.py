@@ -13,11 +13,11 @@ from typing import Literal
 
 from vismem import config
 from vismem.reports import sweeps
-from vismem.reports.statistics import interval, paired_bootstrap
+from vismem.reports.statistics import interval, paired_bootstrap, pairs_needed
 from vismem.reports.sweeps import Run
 
 SIGNIFICANT = 0.05
-FIELDS = (
+FIELDS = (  # of the CSV
     *("row", "column", "metric", "mean", "interval", "seeds", "p", "best", "missing"),
     *("runs", "commits"),
 )
@@ -96,6 +96,7 @@ def make(file: str, commit: str | None = None) -> Rows:
       file: "FILE[:ARGUMENT]".
       commit: whose runs are shown; by default those that the code as it is here would make.
     """
+    commit = commit and sweeps.revision(commit)
     columns = {
         title: config.freeze(Column, options, f"table.{title}")
         for title, options in sweeps.declared(file, "table").items()
@@ -114,11 +115,7 @@ def make_row(runs: Sequence[Run], columns: dict[str, Column], commit: str | None
         state = sweeps.state(run)
         if state == "done":
             summaries.append(sweeps.summary(run))
-            made = summaries[-1]["commit"]
-            changed = sweeps.changed_code(summaries[-1])
-            if changed or sweeps.other_code(made, commit):
-                made = made[:7] if made else "no commit"
-                state = f"other code ({made}{', not committed' if changed else ''})"
+            state = sweeps.other(summaries[-1], commit) or state
         if state != "done":
             obstacles.append(f"seed {run.seed}: {state}")
     commits = sorted({summary["commit"] for summary in summaries if summary["commit"]})
@@ -160,10 +157,10 @@ def note(rows: Rows) -> str:
     """What the marks in the table mean."""
     seeds = len(rows[0][0].folders)
     spread = ", 95% interval by Student's t" if seeds > 1 else ""
-    return (
-        f"Mean over seeds ({seeds}){spread}; best in bold; * differs from {rows[0][0].row!r} at "
-        f"p < {SIGNIFICANT} (paired bootstrap over seeds)."
-    )
+    star = f"* differs from {rows[0][0].row!r} at p < {SIGNIFICANT}"
+    if seeds < (least := pairs_needed(SIGNIFICANT)):
+        star = f"no row is marked as different: p < {SIGNIFICANT} takes {least} seeds"
+    return f"Mean over seeds ({seeds}){spread}; best in bold; {star} (paired bootstrap over seeds)."
 
 
 def markdown(rows: Rows) -> str:
@@ -222,21 +219,7 @@ def comma_separated(rows: Rows) -> str:
     """A line a cell: numbers in full, and where they come from."""
     text = io.StringIO()
     write = csv.writer(text, lineterminator="\n").writerow
-    write(
-        [
-            "row",
-            "column",
-            "metric",
-            "mean",
-            "interval",
-            "seeds",
-            "p",
-            "best",
-            "missing",
-            "runs",
-            "commits",
-        ]
-    )
+    write(FIELDS)
     for cell in (cell for row in rows for cell in row):
         shown = not cell.missing
         write(

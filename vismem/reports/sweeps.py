@@ -19,6 +19,7 @@ the others are tested against. Each run lives in runs/EXPERIMENT/ROW/SEED. What 
 table may say is in sweep_table.py.
 """
 
+import contextlib
 import json
 import re
 import runpy
@@ -39,6 +40,7 @@ RUNS = Path("runs")
 SUMMARY = "summary.json"  # written when a run ends
 COSTS = ("seconds", "images", "steps", "parameters")  # of a run, by its summary
 EXIT_CODE = "exit_code"  # what a run that was launched ended with
+TIMES = ("images_per_second", "mfu", "device_seconds", "data_seconds", "host_seconds")
 STOPPED = (42, 130, 143)  # exit codes of runs that a signal ended, which go on from what they saved
 # Settings in which the runs of a table may differ from the file: they change no number.
 HARMLESS = ("mesh", "checkpoint", "log_every", "experiment", "data.threads", "data.prefetch")
@@ -138,10 +140,11 @@ def _changes(old: Any, new: Any, above: str) -> Iterator[tuple[str, tuple[Any, A
 
 
 def state(run: Run) -> str:
-    """How far a run is: done, missing, unfinished, "failed (exit 1)" or "other config (keys)"."""
-    code = run.folder / EXIT_CODE
-    ended = code.exists() and int(code.read_text()) not in STOPPED
-    failure = f"failed (exit {code.read_text().strip()})" if ended else None
+    """How far a run is: done, missing, unfinished, "failed (exit 1)", "other config (keys)" or
+    "unreadable (file)"."""
+    code, failure = run.folder / EXIT_CODE, None
+    if code.exists() and (text := code.read_text().strip()) not in map(str, STOPPED):
+        failure = f"failed (exit {text})" if text.isdecimal() else f"unreadable ({EXIT_CODE})"
     if not (run.folder / config.FILE).exists():
         return failure or "missing"
     differing = [
@@ -152,6 +155,10 @@ def state(run: Run) -> str:
     if differing:
         return f"other config ({', '.join(differing)})"
     if (run.folder / SUMMARY).exists():
+        try:
+            summary(run)
+        except UserError:
+            return f"unreadable ({SUMMARY})"
         return "done"
     return failure or "unfinished"
 
@@ -159,26 +166,51 @@ def state(run: Run) -> str:
 def summary(run: Run) -> dict[str, Any]:
     """The summary of a run that is done; its `metrics` are the evaluators', and what it cost.
 
-    The costs are `seconds`, `images`, `steps`, `parameters` and `images_per_second` while training.
+    The costs are `seconds`, `images`, `steps` and `parameters`, and those of `speed`.
     """
     path = run.folder / SUMMARY
     try:
         facts = json.loads(path.read_text())
-    except ValueError as error:
+        costs = {name: facts[name] for name in COSTS if name in facts}
+        metrics = {**costs, **speed(run.folder), **facts["metrics"]}
+        return {"commit": None, **facts, "metrics": metrics}
+    except (ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path}: damaged ({error}); delete it and run the sweep again") from None
-    costs = {name: facts[name] for name in COSTS if name in facts}
-    return {**facts, "metrics": {**costs, **speed(run.folder), **facts["metrics"]}}
 
 
 def speed(folder: Path) -> dict[str, float]:
-    """Medians over a run's timings.jsonl: `images_per_second` and `mfu`, if it has any."""
-    path = folder / "timings.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    found = {
-        name: [line[name] for line in lines if name in line]
-        for name in ("images_per_second", "mfu")
-    }
-    return {name: statistics.median(values) for name, values in found.items() if values}
+    """What a run's timings.jsonl has of `TIMES` (training/meter.py), as medians, and its last
+    `goodput`."""
+    path, lines = folder / "timings.jsonl", []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):  # a line that is being written
+            lines.append(json.loads(line))
+    found = {n: [line[n] for line in lines if n in line] for n in (*TIMES, "goodput")}
+    medians = {n: statistics.median(found[n]) for n in TIMES if found[n]}
+    return medians | {n: found[n][-1] for n in ("goodput",) if found[n]}
+
+
+def revision(commit: str) -> str:
+    """The commit in full.
+
+    Raises:
+      UserError: git knows none of this name.
+    """
+    package = Path(vismem.__file__).parent
+    verify = ("git", "-C", str(package.parent), "rev-parse", "--verify", "--quiet")
+    found = subprocess.run((*verify, f"{commit}^{{commit}}"), capture_output=True, text=True)
+    if found.returncode:
+        raise UserError(f"--commit {commit}: git knows no such commit here; see git log")
+    return found.stdout.strip()
+
+
+def other(facts: Mapping[str, Any], wanted: str | None = None) -> str:
+    """ "other code (abcdef0)", if a run with this summary was made by code that differs from
+    `wanted`, or by default from what is here, where numbers are made; else ""."""
+    made, changed = facts["commit"], changed_code(facts)
+    if not changed and not other_code(made, wanted):
+        return ""
+    return f"other code ({made[:7] if made else 'no commit'}{', not committed' * changed})"
 
 
 def other_code(commit: str | None, wanted: str | None = None) -> bool:

@@ -75,10 +75,8 @@ def resolve(config: RunConfig, tokenizer: Tokenizer, folder: Path) -> RunConfig:
         config = dataclasses.replace(config, **{part: {**getattr(config, part), **found}})
     if source := t5_folder(config):
         hosts.on_first(_keep, folder / T5, checkpoint.describe, source)
-        made_by, sizes = encoders.sizes(json.loads((folder / T5).read_text()))
-        if made_by != TEXT_TO_TEXT["t5"]:
-            raise UserError(f"text.folder={source!r}: holds no whole T5, with encoder and decoder")
-        config = dataclasses.replace(config, text={**config.text, **plain(sizes)})
+        sizes = t5_options(source, json.loads((folder / T5).read_text()))
+        config = dataclasses.replace(config, text={**config.text, **sizes})
     if source := autoencoder_folder(config):
         saved = folder / AUTOENCODER
         hosts.on_first(_keep, saved, codec_options, source)
@@ -91,6 +89,14 @@ def _keep(file: Path, describe: Callable[..., Config], *source: str) -> None:
     """Writes what is to be known of another model into the run's folder, once."""
     if not file.exists():
         write_whole(file, json.dumps(describe(*source), indent=2) + "\n")
+
+
+def t5_options(source: str, described: Config) -> dict[str, Any]:
+    """Options of a T5 in the folder `source`, from the config of what is in it."""
+    made_by, sizes = encoders.sizes(described)
+    if made_by != TEXT_TO_TEXT["t5"]:
+        raise UserError(f"text.folder={source!r}: holds no whole T5, with encoder and decoder")
+    return plain(sizes)
 
 
 def codec_options(source: str) -> dict[str, Any]:

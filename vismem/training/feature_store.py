@@ -17,6 +17,7 @@ from flax.traverse_util import unflatten_dict
 from jax.experimental import multihost_utils
 
 from vismem.errors import UserError
+from vismem.objectives.base import Params
 from vismem.training.encoders import PLACES
 from vismem.training.names import Flat, names
 from vismem.training.optimizer import Optimizer
@@ -78,7 +79,18 @@ def frozen_weights(part: str, option: str, optimizer: Optimizer, state: State) -
     Args:
       option: the config key that asks for them, for error lines.
     """
-    encoder = {n: p for n, p in names(state["params"]).items() if PLACES[part] in n}
+    encoder = frozen(part, option, optimizer, state["params"])
+    # Each host has the whole for itself, as each lacks other features; steps consume the state's.
+    return jax.tree.map(np.array, multihost_utils.process_allgather(encoder, tiled=True))
+
+
+def frozen(part: str, option: str, optimizer: Optimizer, params: Params) -> Flat:
+    """Those of them, or their shapes, that `params` has: all that belong to the encoder.
+
+    Raises:
+      UserError: there are several such encoders, or it learns.
+    """
+    encoder = {n: p for n, p in names(params).items() if PLACES[part] in n}
     players = {name.partition("/")[0] for name in encoder}
     if len(players) != 1:
         raise UserError(f"{option}: needs one {part} encoder, not {len(players)}")
@@ -88,8 +100,7 @@ def frozen_weights(part: str, option: str, optimizer: Optimizer, state: State) -
             f"{option}: the {part} encoder learns ({learning[0]}); freeze it with "
             f"optimizer.freeze=(('{place}', True),)"
         )
-    # Each host has the whole for itself, as each lacks other features; steps consume the state's.
-    return jax.tree.map(np.array, multihost_utils.process_allgather(encoder, tiled=True))
+    return encoder
 
 
 def as_params(weights: Flat) -> Any:

@@ -14,8 +14,14 @@ import numpy as np
 
 from vismem.config import RunConfig
 from vismem.errors import UserError
-from vismem.objectives.base import Objective
-from vismem.training.feature_store import FeatureStore, as_params, fingerprint, frozen_weights
+from vismem.objectives.base import Objective, Params
+from vismem.training.feature_store import (
+    FeatureStore,
+    as_params,
+    fingerprint,
+    frozen,
+    frozen_weights,
+)
 from vismem.training.optimizer import Optimizer
 from vismem.training.state import State
 
@@ -31,14 +37,41 @@ def make(
     folder = config.data.cache_image
     if not folder:
         return lambda batch: batch
-    if not hasattr(objective, "image_features"):
-        raise UserError(f"data.cache_image={folder!r}: is for two towers; leave it empty")
+    check(config, objective)
     weights = frozen_weights("vision", f"data.cache_image={folder!r}", optimizer, state)
     vision = {k: v for k, v in config.vision.items() if k != "folder"}
     name = fingerprint([vision, config.objective.get("dtype", "float32")], weights)
     return ImageCache(
         Path(folder), name, partial(objective.image_features, as_params(weights)), config.data.size
     )
+
+
+def shapes(
+    config: RunConfig,
+    objective: Objective,
+    optimizer: Optimizer,
+    params: Params,
+    batch: Mapping[str, jax.ShapeDtypeStruct],
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Those of batches with what `make` puts into them.
+
+    Args:
+      params: their shapes. batch: of the shapes of its arrays.
+    """
+    folder = config.data.cache_image
+    if not folder:
+        return dict(batch)
+    check(config, objective)
+    frozen("vision", f"data.cache_image={folder!r}", optimizer, params)
+    features = jax.eval_shape(objective.image_features, params, batch["image"])
+    return {k: x for k, x in batch.items() if k != "image"} | {"image_features": features}
+
+
+def check(config: RunConfig, objective: Objective) -> None:
+    """One line, if the objective has no locked image tower."""
+    if not hasattr(objective, "image_features"):
+        folder = config.data.cache_image
+        raise UserError(f"data.cache_image={folder!r}: is for two towers; leave it empty")
 
 
 class ImageCache(FeatureStore):

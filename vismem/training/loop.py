@@ -54,7 +54,7 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
     # --- data and model ---------------------------------------------------------------------------
 
     mesh = make_mesh(config.mesh)
-    check_batch(config.batch_size, mesh, config.optimizer.accumulate)
+    check_batch(config.batch_size, mesh.shape, config.optimizer.accumulate)
     examples = source(config.data, "train")
     steps = total_steps(config, len(examples))
     tokenizer = run.make_tokenizer(config, folder, examples)
@@ -90,6 +90,7 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
     step = about["step"]
     measured = about["measured"]  # at this step: evaluator -> its numbers
     known = step, set(measured)
+    trace.among(step, steps)
 
     # --- update step ------------------------------------------------------------------------------
 

@@ -12,8 +12,14 @@ import numpy as np
 
 from vismem.config import RunConfig
 from vismem.errors import UserError
-from vismem.objectives.base import Drawer
-from vismem.training.feature_store import FeatureStore, as_params, fingerprint, frozen_weights
+from vismem.objectives.base import Drawer, Params
+from vismem.training.feature_store import (
+    FeatureStore,
+    as_params,
+    fingerprint,
+    frozen,
+    frozen_weights,
+)
 from vismem.training.optimizer import Optimizer
 from vismem.training.state import State
 
@@ -27,18 +33,48 @@ def make(
     folder = config.data.cache_text
     if not folder:
         return lambda batch: batch
-    if hasattr(objective, "embed_texts"):
-        raise UserError(f"data.cache_text={folder!r}: is not for two towers; leave it empty")
+    encode = jax.jit(encoder(config, objective))
     weights = frozen_weights("text", f"data.cache_text={folder!r}", optimizer, state)
-
-    @jax.jit
-    def encode(params, tokens):
-        read = lambda model, tokens: model.text_encoder(tokens)[0]  # noqa: E731
-        return objective.apply(params, tokens, method=read)
-
     text = {k: v for k, v in config.text.items() if k not in ("folder", "file")}
     name = fingerprint([text, config.painter.dtype], weights)
     return TextCache(Path(folder), name, partial(encode, as_params(weights)))
+
+
+def shapes(
+    config: RunConfig,
+    objective: Drawer,
+    optimizer: Optimizer,
+    params: Params,
+    batch: Mapping[str, jax.ShapeDtypeStruct],
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Those of batches with what `make` adds to them.
+
+    Args:
+      params: their shapes. batch: of the shapes of its arrays.
+    """
+    folder = config.data.cache_text
+    if not folder:
+        return dict(batch)
+    encode = encoder(config, objective)
+    frozen("text", f"data.cache_text={folder!r}", optimizer, params)
+    tokens = batch["tokens"]
+    one = jax.eval_shape(encode, params, jax.ShapeDtypeStruct((1, 1), tokens.dtype))
+    features = jax.ShapeDtypeStruct((*tokens.shape, one.shape[-1]), one.dtype)
+    return {**batch, "text_features": features}
+
+
+def encoder(config: RunConfig, objective: Drawer) -> Callable[[Params, jax.Array], jax.Array]:
+    """(parameters, token ids [b, L]) -> features [b, L, E]."""
+    if hasattr(objective, "embed_texts"):
+        raise UserError(
+            f"data.cache_text={config.data.cache_text!r}: is not for two towers; leave it empty"
+        )
+
+    def encode(params: Params, tokens: jax.Array) -> jax.Array:
+        read = lambda model, tokens: model.text_encoder(tokens)[0]  # noqa: E731
+        return objective.apply(params, tokens, method=read)
+
+    return encode
 
 
 class TextCache(FeatureStore):
