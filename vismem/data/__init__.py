@@ -23,13 +23,15 @@ Of a conversation of up to T turns (the dialogue, edits and geneva sources) it h
   kept: bool [T, H, W], which pixels a turn must leave as they are; where none must, False.
 
 A source raises `UserError`, with the record's name, for what it cannot read, an empty text
-included. It may also have `text(index)`, which gives the text alone where that is cheaper.
+included. It may also have `text(index)`, which gives the text alone where that is cheaper, and
+`classes`, label -> name, of all classes there are, those included that the split lacks.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from vismem.data.images import fit
 from vismem.errors import UserError
 from vismem.registry import build
 
@@ -121,13 +123,14 @@ def source(config: DataConfig, split: str) -> Source:
 
 
 def some(config: DataConfig, split: str, count: int, spread: bool = False) -> list[Example]:
-    """Up to `count` examples of a split: the first ones, or `spread` over it evenly. What cannot be
-    read is left out, if `config.on_error` is "skip"."""
+    """Up to `count` examples of a split, the first ones or `spread` over it evenly; their pictures
+    are `config.size`. What cannot be read is left out, if `config.on_error` is "skip"."""
     records, found = source(config, split), []
-    step = max(1, len(records) // count) if spread else 1
-    for index in range(0, len(records), step)[:count]:
+    count = min(count, len(records))
+    for place in range(count):
         try:
-            found.append(records[index])
+            example = records[place * len(records) // count if spread else place]
+            found.append(example | {"image": fit(example["image"], config.size)})
         except UserError as error:
             if config.on_error == "raise":
                 raise UserError(f"{error} (data.on_error=skip passes over it)") from error

@@ -17,12 +17,15 @@ class TfdsSource:
       split: "train", "val" or "test".
       folder: the prepared version's folder, which holds dataset_info.json.
       image, text, label: names of the features; a text that is a class label reads as the class's
-        name, "captions/text" is the text of every caption of a record, and a label that the data
-        set lacks is left out.
-      texts: examples that a record with several texts makes, each with one of them; where there are
-        fewer they come again.
+        name, "captions/text" is the text of every caption of a record, all of which are `captions`
+        of an example, and a label that the data set lacks is left out.
+      texts: examples that a record with several texts makes, each with one of them as `text`; where
+        there are fewer they come again.
       splits: what the splits are called there, slices allowed: `{"val": "train[90%:]"}`.
       background: RGB that transparent pictures are put on.
+
+    Attributes:
+      classes: label -> name, as the data set calls them; empty if it has no names for its labels.
     """
 
     def __init__(
@@ -61,6 +64,8 @@ class TfdsSource:
         self._texts = texts
         self._class_name = getattr(nested(features, text), "int2str", None)
         self._labelled = label in features
+        named = self._labelled and getattr(features[label], "num_classes", None)
+        self.classes = dict(enumerate(features[label].names)) if named else {}
         # Encoded pictures go through our own decoding: limits, modes and names of errors are one.
         encoded = isinstance(features[image], tfds.features.Image)
         decoders = {image: tfds.decode.SkipDecoding()} if encoded else None
@@ -77,19 +82,24 @@ class TfdsSource:
     def __getitem__(self, index: int) -> Example:
         place, turn = divmod(index, self._texts)
         record, name = self._records[place], f"{self._where} record {place}"
-        text = nested(record, self._names["text"])
-        if np.ndim(text):  # several
-            text = text[turn % len(text)] if len(text) else ""
-        if self._class_name:
-            text = self._class_name(int(text))
-        text = text.decode() if isinstance(text, bytes) else str(text)
-        if not text.strip():
+        found = nested(record, self._names["text"])
+        texts = [self._read(text) for text in (found if np.ndim(found) else [found])]
+        texts = [text for text in texts if text]
+        if not texts:
             raise UserError(f"{name}: its text is empty; describe it or remove it")
-        image = record[self._names["image"]]
-        example = {"image": decode(image, name, self._background), "text": text.strip()}
+        image = decode(record[self._names["image"]], name, self._background)
+        example = {"image": image, "text": texts[turn % len(texts)]}
+        if np.ndim(found):
+            example["captions"] = tuple(texts)
         if self._labelled:
             example["label"] = int(record[self._names["label"]])
         return example
+
+    def _read(self, text: Any) -> str:
+        """One text of a record as a string."""
+        if self._class_name:
+            text = self._class_name(int(text))
+        return (text.decode() if isinstance(text, bytes) else str(text)).strip()
 
 
 def nested(values: Mapping[str, Any], path: str) -> Any:
