@@ -82,24 +82,37 @@ class TfdsSource:
     def __getitem__(self, index: int) -> Example:
         place, turn = divmod(index, self._texts)
         record, name = self._records[place], f"{self._where} record {place}"
-        found = nested(record, self._names["text"])
-        texts = [self._read(text) for text in (found if np.ndim(found) else [found])]
-        texts = [text for text in texts if text]
-        if not texts:
-            raise UserError(f"{name}: its text is empty; describe it or remove it")
-        image = decode(record[self._names["image"]], name, self._background)
-        example = {"image": image, "text": texts[turn % len(texts)]}
-        if np.ndim(found):
+        image = record[self._names["image"]]
+        texts, several = self._read(record, name)
+        example = {
+            "image": decode(image, name, self._background),
+            "text": texts[turn % len(texts)],
+        }
+        if several:
             example["captions"] = tuple(texts)
         if self._labelled:
             example["label"] = int(record[self._names["label"]])
         return example
 
-    def _read(self, text: Any) -> str:
-        """One text of a record as a string."""
-        if self._class_name:
-            text = self._class_name(int(text))
-        return (text.decode() if isinstance(text, bytes) else str(text)).strip()
+    def text(self, index: int) -> str:
+        """The text of an example, without decoding its picture."""
+        place, turn = divmod(index, self._texts)
+        texts, _ = self._read(self._records[place], f"{self._where} record {place}")
+        return texts[turn % len(texts)]
+
+    def _read(self, record: Mapping[str, Any], name: str) -> tuple[list[str], bool]:
+        """The texts of a record that are not empty, and whether it may have several."""
+        found = nested(record, self._names["text"])
+        several = np.ndim(found) > 0
+        texts = []
+        for text in found if several else [found]:
+            if self._class_name:
+                text = self._class_name(int(text))
+            texts.append((text.decode() if isinstance(text, bytes) else str(text)).strip())
+        texts = [text for text in texts if text]
+        if not texts:
+            raise UserError(f"{name}: its text is empty; describe it or remove it")
+        return texts, several
 
 
 def nested(values: Mapping[str, Any], path: str) -> Any:
