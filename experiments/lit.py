@@ -66,6 +66,9 @@ def get_config(argument: str = "") -> ConfigDict:
     config.log_every = 10
     config.checkpoint = {"every": 200, "best": ""}
     config.evaluators = {"retrieval": {"name": "retrieval"}}
+    if data == "world":
+        config.evaluators.zeroshot = {"name": "zeroshot"}
+        config.evaluators.compositional = {"name": "zeroshot", "split": "compositional"}
     return config
 
 
@@ -78,17 +81,22 @@ def sweep() -> dict:
             "Lu, head": {"objective.head": True},
             "LU": {"text": text},
             "Uu": unlocked,
+            "UU": {**unlocked, "text": text},
             "uu": {**unlocked, "vision": {"name": "squeezenet", "version": "1.0"}},
         },
         "seeds": (0,),
     }
 
 
-def table() -> dict:
+def table(argument: str = "") -> dict:
     shown = {"recall@1": True, "recall@5": True, "recall@10": True, "median_rank": False}
-    return {
+    columns = {
         f"{key}, {way}": {"metric": f"test/{way}/{key}", "percent": percent}
         | ({} if percent else {"best": "min"})
         for way in ("text_to_image", "image_to_text")
         for key, percent in shown.items()
     }
+    if argument.startswith("world"):
+        for split in ("test", "compositional"):
+            columns[f"zero-shot, {split}"] = {"metric": f"{split}/zeroshot/top1", "percent": True}
+    return columns

@@ -129,6 +129,7 @@ def test_scores():
     found = scores(labels, logits)
     assert found["top1"] == 0.75
     assert found["top5"] == 1
+    assert found["majority"] == 0.5
     assert found["recall"] == {0: 0.5, 1: 1, 2: 1}
     np.testing.assert_allclose(found["macro_f1"], np.mean([2 / 3, 2 / 3, 1]))
 
