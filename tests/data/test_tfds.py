@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from vismem.data import DataConfig, pipeline, source, tokenizers
 from vismem.data import tfds as tfds_source
 from vismem.data.tfds import TfdsSource
 from vismem.errors import UserError
+from vismem.evaluation.retrieval import Retrieval
 
 EMOJI = Path(__file__).parents[3] / "shared" / "data" / "emoji"
 
@@ -65,6 +67,7 @@ def test_features_by_name(classes):
     records = TfdsSource("train", classes, image="picture", text="caption", label="kind")
     assert len(records) == 6
     assert records[3].keys() == {"image", "text", "label"}
+    assert records.classes == {0: "cat", 1: "dog"}
     assert (records[3]["image"] == np.full((5, 7, 3), 30)).all()
     assert (records[3]["text"], records[3]["label"]) == ("number 3", 1)
     with pytest.raises(UserError, match=r"prepared/1\.0\.0 train record 4: its text is empty"):
@@ -113,11 +116,12 @@ def test_coco_captions_as_its_experiment_reads_them(tmp_path):
         {
             "image": png(Image.new("RGB", (300 + i, 260), (10 * i, 0, 0))),
             "image/filename": f"{i}.jpg",
-            "captions": [{"id": j, "text": f"picture {i}, caption {j}"} for j in range(count)],
+            "captions": [{"id": j, "text": f"picture {i}, caption {j}"} for j in range(count)]
+            + [{"id": 9, "text": " "}] * (5 - count),
         }
         for i, count in enumerate((5, 3, 5))
     ]
-    folder = prepare(tmp_path / "coco", spec, {"train": rows})
+    folder = prepare(tmp_path / "coco", spec, {"train": rows, "test": rows})
     file = Path(__file__).parents[2] / "experiments" / "coco.py"
     settings = [f"--config.data.source.folder={folder}", "--config.data.threads=0"]
     data = configs.run_config(configs.override(configs.load(str(file)), settings)).data
@@ -127,11 +131,17 @@ def test_coco_captions_as_its_experiment_reads_them(tmp_path):
         *("picture 0, caption 0", "picture 0, caption 4"),
         *("picture 1, caption 0", "picture 1, caption 0", "picture 2, caption 4"),
     ]
+    assert records[0]["captions"] == tuple(f"picture 0, caption {j}" for j in range(5))
+    assert records[7]["captions"] == tuple(f"picture 1, caption {j}" for j in range(3))
     batches = pipeline.batches(data, records, tokenizers.ByteTokenizer(64), 4, seed=0)
     batch = next(batches)
     batches.close()
     assert batch["image"].shape == (4, 256, 256, 3)
     assert batch["tokens"].shape == (4, 64)
+    towers = {"objective": SimpleNamespace(embed_images=None), "tokenizer": None}
+    searched = Retrieval(**towers, data=data)  # each picture once, with all that is said of it
+    assert [len(image) for image in searched.images] == [256] * 3
+    assert list(map(len, searched.captions)) == [5, 3, 5]
     with pytest.raises(UserError, match=r"data\.source\.text='captions/texts': no such feature"):
         TfdsSource("train", folder, text="captions/texts")
 

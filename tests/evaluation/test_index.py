@@ -119,12 +119,20 @@ def test_a_folder_of_other_things_is_left_alone(pictures, tmp_path):
     assert list(weights.parent.iterdir()) == [weights]
 
 
-def test_a_damaged_shard_can_be_deleted(pictures, tmp_path, monkeypatch):
+@pytest.mark.parametrize("left", [None, 0, 200, -9])
+def test_a_damaged_shard_is_made_anew(pictures, tmp_path, monkeypatch, caplog, left):
     monkeypatch.setattr(index, "SHARD", 4)
     out = tmp_path / "index"
     build(pictures, Colors(), tmp_path / "run", out)
-    (out / "000001.safetensors").unlink()
+    shard = out / "000001.safetensors"
+    if left is None:  # a user's own remedy
+        shard.unlink()
+    else:
+        shard.write_bytes(shard.read_bytes()[:left])
     assert build(pictures, Colors(), tmp_path / "run", out) == (4, 0)
+    assert [r.getMessage().count("000001.safetensors: damaged") for r in caplog.records] == (
+        [] if left is None else [1]
+    )
     assert len(Index(out).pictures) == 12
 
 

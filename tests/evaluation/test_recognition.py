@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from vismem import worlds
 from vismem.data import SOURCES, DataConfig
@@ -55,7 +56,7 @@ def test_wrong_answers_win_ties():
 
 
 class Captioned:
-    """Four pictures with two captions each; the first two share one."""
+    """Four pictures with two captions each; the first two share one. Each comes twice."""
 
     def __init__(self, *, split):
         rng = np.random.default_rng(0)
@@ -63,16 +64,18 @@ class Captioned:
         self.captions = [("a", "shared"), ("b", "shared"), ("c", "d"), ("e", "f")]
 
     def __len__(self):
-        return 4
+        return 8
 
     def __getitem__(self, index):
+        index //= 2
         captions = self.captions[index]
         return {"image": self.pictures[index], "text": captions[0], "captions": captions}
 
 
 def test_retrieval_with_several_captions_a_picture(monkeypatch):
     monkeypatch.setitem(SOURCES, "captioned", f"{__name__}:Captioned")
-    evaluator = Retrieval(**TOWERS, data=DataConfig(source={"name": "captioned"}))
+    evaluator = Retrieval(**TOWERS, data=DataConfig(source={"name": "captioned"}, size=2))
+    assert len(evaluator.images) == 4
     source, axes = Captioned(split="test"), np.eye(4)
     meaning = {p.tobytes(): axes[i] for i, p in enumerate(source.pictures)}
     meaning |= {text: axes[i] for i, found in enumerate(source.captions) for text in found}
@@ -96,12 +99,37 @@ def test_unambiguous_captions_hold_of_their_own_picture_only():
     assert sum(claim.holds(scene) for claim in claims for scene in scenes) == 150
 
 
+def test_every_class_of_a_folder_is_there_however_few_pictures_are_taken(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in "abcdefghij":
+        (tmp_path / name).mkdir()
+        for i in range(40):
+            picture = Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8))
+            picture.save(tmp_path / name / f"{i}.png")
+    source = {"name": "folder", "root": str(tmp_path), "test": 0.3, "val": 0.0}
+    data = DataConfig(source=source, size=4)
+    zeroshot = ZeroShot(**TOWERS, data=data, count=50)
+    assert zeroshot.task.names == tuple("abcdefghij")
+    assert set(zeroshot.task.labels) == set(range(10))
+    assert len(zeroshot.task.images) == 50
+    few = ZeroShot(**TOWERS, data=data, count=3)
+    assert few.task.names == tuple("abcdefghij")
+    assert len(few.task.images) == 3
+    found = Retrieval(**TOWERS, data=data, count=50)
+    assert set.union(*found.captions) == set("abcdefghij")
+    probe = Probe(**TOWERS, data=data, seed=0, count=50, train=100)
+    assert set(probe.given) == set(probe.wanted) == set("abcdefghij")
+    with pytest.raises(UserError, match=r"no picture of '[a-j]' among 5 of training"):
+        Probe(**TOWERS, data=data, seed=0, count=50, train=5)
+
+
 def test_scores():
     labels = np.array([0, 0, 1, 2])
     logits = -np.array([[0, 1, 2], [1, 0, 2], [1, 0, 2], [2, 1, 0]])  # the second is wrong
     found = scores(labels, logits)
     assert found["top1"] == 0.75
     assert found["top5"] == 1
+    assert found["majority"] == 0.5
     assert found["recall"] == {0: 0.5, 1: 1, 2: 1}
     np.testing.assert_allclose(found["macro_f1"], np.mean([2 / 3, 2 / 3, 1]))
 

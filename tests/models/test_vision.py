@@ -188,6 +188,22 @@ def test_ceil_pooling_keeps_the_last_partial_window(size):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize(("window", "stride", "padding"), [(3, 2, 0), (3, 2, 1), (2, 2, 0)])
+def test_pooling_and_its_gradient_are_those_of_whole_windows(window, stride, padding):
+    x, weight = noise(2, 9, 8, 3), jnp.arange(1, 4)
+    pads = [(padding, padding)] * 2
+
+    def whole(x):
+        return nn.max_pool(x, (window, window), (stride, stride), pads)
+
+    def found(x):
+        return max_pool(x, window, stride, padding)
+
+    np.testing.assert_array_equal(found(x), whole(x))
+    by_found, by_whole = (jax.vjp(f, x)[1](weight * f(x)) for f in (found, whole))
+    np.testing.assert_allclose(by_found, by_whole, rtol=1e-6)
+
+
 @pytest.mark.parametrize("size", [3, 7, 10])
 def test_adaptive_pooling_is_the_mean_of_overlapping_windows(size):
     x = np.asarray(noise(1, size, 2 * size, 2))

@@ -18,7 +18,7 @@ ALL = [shape for shape in ALL if shape[0] * shape[1] * shape[2] * shape[3] == 8]
 SOME = {"flow": [(2, 2, 2, 1), (2, 1, 2, 2)]}  # of other objectives the first
 OBJECTIVES = [
     *("flow", "flow of turns", "flow, some chains", "diffusion", "gan", "regress", "masked"),
-    *("autoencode", "contrastive", "caption", "expand"),
+    *("autoencode", "contrastive", "contrastive, sigmoid", "caption", "expand"),
 ]
 TOLERANCE = 1e-5  # of the largest number of an array
 
@@ -46,6 +46,10 @@ def make(name, mesh, size=8):
         "image_size": 8,
     }
     reads = {"text": {**t5, "hidden": 64}, "vocab_size": 11}
+    towers = {
+        **{"text": text, "vision": {**vit, "pool": "mean"}, "vocab_size": 11},
+        **{"image_size": 8, "width": 16, "mesh": mesh},
+    }
     options = {
         "flow": drawn,
         "flow of turns": drawn,
@@ -59,10 +63,8 @@ def make(name, mesh, size=8):
             "autoencoder": {"folder": "", **codes},
         },
         "autoencode": {"image_size": 8, **codes},
-        "contrastive": {
-            **{"text": text, "vision": {**vit, "pool": "mean"}, "vocab_size": 11},
-            **{"image_size": 8, "width": 16, "mesh": mesh},
-        },
+        "contrastive": towers,
+        "contrastive, sigmoid": {**towers, "loss": "sigmoid"},
         "caption": {**reads, "vision": {**vit, "pool": "mean"}, "image_size": 8},
         "expand": reads,
     }[name]
@@ -76,7 +78,7 @@ def make(name, mesh, size=8):
         batch["mask"] = np.ones((size, 3), bool)
     if name in ("caption", "expand"):
         batch["prompt_tokens"] = rng.integers(1, 11, (size, 5), np.int32)
-    if name == "contrastive":
+    if name.startswith("contrastive"):
         batch["near_miss_tokens"] = rng.integers(1, 11, (size, 2, 5), np.int32)
     return made, batch
 

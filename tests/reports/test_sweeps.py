@@ -87,6 +87,14 @@ def test_runs_are_rows_by_seeds(experiment):
     assert runs[1].config.memory.enabled is True
 
 
+def test_rows_may_depend_on_the_argument(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = EXPERIMENT.replace("def sweep():", "def sweep(argument):")
+    (tmp_path / "memory.py").write_text(text.replace('"full"', "argument"))
+    rows = [run.row for run in sweeps.runs("memory.py:short")[::3]]
+    assert rows == ["short", "no memory", "long"]
+
+
 def test_the_command_of_a_run_gives_its_config(experiment):
     for run in sweeps.runs(experiment):
         *_, file, first, second, _, folder = ("", *run.command)

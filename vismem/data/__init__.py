@@ -25,13 +25,15 @@ Of a conversation of up to T turns (the dialogue, edits and geneva sources) it h
 A source raises `UserError`, with the record's name, for what it cannot read, an empty text
 included, and `MissingFiles` where its files are not here; plans then ask its class for
 `blank(options)`, what every record has beside its image, of no content. It may also have
-`text(index)`, which gives the text alone where that is cheaper.
+`text(index)`, which gives the text alone where that is cheaper, and `classes`, label -> name, of
+all classes there are, those included that the split lacks.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from vismem.data.images import fit
 from vismem.errors import UserError
 from vismem.registry import build
 
@@ -127,18 +129,18 @@ def source(config: DataConfig, split: str) -> Source:
 
 
 def some(config: DataConfig, split: str, count: int, spread: bool = False) -> list[Example]:
-    """Up to `count` examples of a split: the first ones, or `spread` over it evenly. What cannot be
-    read is left out, if `config.on_error` is "skip"."""
+    """Up to `count` examples of a split: the first ones, or `spread` over it evenly; their pictures
+    are `config.size`. What cannot be read is left out, if `config.on_error` is "skip"."""
     return list(each(config, split, count, spread))
 
 
 def each(config: DataConfig, split: str, count: int, spread: bool = False) -> Iterator[Example]:
     """The examples of `some`, read one after another."""
     records, readable = source(config, split), 0
-    step = max(1, len(records) // count) if spread else 1
-    for index in range(0, len(records), step)[:count]:
+    count = min(count, len(records))
+    for place in range(count):
         try:
-            example = records[index]
+            example = records[place * len(records) // count if spread else place]
         except UserError as error:
             if config.on_error == "raise":
                 raise UserError(f"{error} (data.on_error=skip passes over it)") from error

@@ -47,6 +47,7 @@ class BccdSource:
         self._cells = [cell for name in names for cell in self._read(name)]
         counts = Counter((name, kind) for name, kind, _ in self._cells)
         self._counts = None
+        self.classes = dict(enumerate(CELLS.values()))
         if task == "count":
             self._counts = [(name, kind, counts[name, kind]) for name in names for kind in CELLS]
 

@@ -27,6 +27,9 @@ class FolderSource:
       alike: a regex; pictures whose names differ in nothing but what it finds are kept on one side.
       keywords: how many keywords the text takes in at most.
       background: RGB that transparent pictures are put on.
+
+    Attributes:
+      classes: label -> name, of the whole folder; of a label in metadata.jsonl the first text.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class FolderSource:
             )
         if len({"label" in row for row in rows}) == 2:
             raise UserError(f"{listed}: some lines have a label and some have none")
+        self.classes = {r["label"]: r["text"].strip() for r in reversed(rows) if "label" in r}
         self._root, self._keywords, self._background = root, keywords, background
         try:
             names = [re.sub(alike, "", row["file_name"]) for row in rows]

@@ -17,12 +17,15 @@ class TfdsSource:
       split: "train", "val" or "test".
       folder: the prepared version's folder, which holds dataset_info.json.
       image, text, label: names of the features; a text that is a class label reads as the class's
-        name, "captions/text" is the text of every caption of a record, and a label that the data
-        set lacks is left out.
-      texts: examples that a record with several texts makes, each with one of them; where there are
-        fewer they come again.
+        name, "captions/text" is the text of every caption of a record, all of which are `captions`
+        of an example, and a label that the data set lacks is left out.
+      texts: examples that a record with several texts makes, each with one of them as `text`; where
+        there are fewer they come again.
       splits: what the splits are called there, slices allowed: `{"val": "train[90%:]"}`.
       background: RGB that transparent pictures are put on.
+
+    Attributes:
+      classes: label -> name, as the data set calls them; empty if it has no names for its labels.
     """
 
     def __init__(
@@ -61,6 +64,8 @@ class TfdsSource:
         self._texts = texts
         self._class_name = getattr(nested(features, text), "int2str", None)
         self._labelled = label in features
+        named = self._labelled and getattr(features[label], "num_classes", None)
+        self.classes = dict(enumerate(features[label].names)) if named else {}
         # Encoded pictures go through our own decoding: limits, modes and names of errors are one.
         encoded = isinstance(features[image], tfds.features.Image)
         decoders = {image: tfds.decode.SkipDecoding()} if encoded else None
@@ -83,29 +88,36 @@ class TfdsSource:
         place = index // self._texts
         record, name = self._records[place], f"{self._where} record {place}"
         image = record[self._names["image"]]
-        text = self._text(record, index)
-        example = {"image": decode(image, name, self._background), "text": text}
+        texts, several = self._read(record, name)
+        example = {
+            "image": decode(image, name, self._background),
+            "text": texts[turn % len(texts)],
+        }
+        if several:
+            example["captions"] = tuple(texts)
         if self._labelled:
             example["label"] = int(record[self._names["label"]])
         return example
 
     def text(self, index: int) -> str:
         """The text of an example, without decoding its picture."""
-        return self._text(self._records[index // self._texts], index)
-
-    def _text(self, record: Mapping[str, Any], index: int) -> str:
         place, turn = divmod(index, self._texts)
-        text = nested(record, self._names["text"])
-        if np.ndim(text):  # several
-            text = text[turn % len(text)] if len(text) else ""
-        if self._class_name:
-            text = self._class_name(int(text))
-        text = text.decode() if isinstance(text, bytes) else str(text)
-        if not text.strip():
-            raise UserError(
-                f"{self._where} record {place}: its text is empty; describe it or remove it"
-            )
-        return text.strip()
+        texts, _ = self._read(self._records[place], f"{self._where} record {place}")
+        return texts[turn % len(texts)]
+
+    def _read(self, record: Mapping[str, Any], name: str) -> tuple[list[str], bool]:
+        """The texts of a record that are not empty, and whether it may have several."""
+        found = nested(record, self._names["text"])
+        several = np.ndim(found) > 0
+        texts = []
+        for text in found if several else [found]:
+            if self._class_name:
+                text = self._class_name(int(text))
+            texts.append((text.decode() if isinstance(text, bytes) else str(text)).strip())
+        texts = [text for text in texts if text]
+        if not texts:
+            raise UserError(f"{name}: its text is empty; describe it or remove it")
+        return texts, several
 
 
 def nested(values: Mapping[str, Any], path: str) -> Any:

@@ -34,10 +34,12 @@ class Classes:
 
 
 def classes(data: DataConfig, split: str, count: int, templates: Sequence[str]) -> Classes:
-    """The first pictures of a split with their classes.
+    """Pictures of a split with their classes.
 
-    Of a world: pictures of one thing, whose class is its shape and colour; the prompts name it at
-    every place and in every size. Of any other source: its labels, named by their texts.
+    Of a world: the first pictures of one thing, whose class is its shape and colour; the prompts
+    name it at every place and in every size. Of any other source: pictures spread over the split,
+    and all classes that the source names; of one that names none, the labels of these pictures,
+    each named by its first text.
 
     Args:
       data: the run's.
@@ -54,12 +56,13 @@ def classes(data: DataConfig, split: str, count: int, templates: Sequence[str]) 
             raise UserError(
                 f"evaluators: template {template!r}: {{}} must stand for a class's name ({error})"
             ) from None
-    found = examples.some(data, split, count)
+    found = examples.some(data, split, count, spread=True)
     if "label" not in found[0]:
         raise UserError(
             f"evaluators: the source {data.source['name']!r} has no labels to classify by"
         )
-    known = {example["label"]: example["text"] for example in reversed(found)}
+    known = getattr(examples.source(data, split), "classes", None)
+    known = known or {example["label"]: example["text"] for example in reversed(found)}
     labels = sorted(known)
     prompts = tuple(tuple(t.format(known[label]) for t in templates) for label in labels)
     return Classes(

@@ -44,21 +44,26 @@ class Probe:
         self.test = classes(data, split, count, ("{}",))
         if min(shots, default=1) < 1:
             raise UserError(f"evaluators: probe: shots={shots}: must be at least 1 each")
-        if len(self.train.names) < 2:
-            raise UserError(f"evaluators: probe: one class alone, {self.train.names[0]!r}")
-        if unknown := set(self.test.names) - set(self.train.names):
-            raise UserError(f"evaluators: probe: no training picture of {sorted(unknown)[0]!r}")
+        self.given, self.wanted = (
+            np.array(task.names)[task.labels] for task in (self.train, self.test)
+        )
+        if len(set(self.given)) < 2:
+            raise UserError(f"evaluators: probe: one class alone, {str(self.given[0])!r}")
+        if unknown := set(self.wanted) - set(self.given):
+            raise UserError(
+                f"evaluators: probe: no picture of {str(min(unknown))!r} among {len(self.given)} "
+                f"of training; raise train={train}, or add some"
+            )
 
     def run(self, state: Mapping[str, Any]) -> dict[str, float]:
         """`test/probe/linear` and `test/probe/5_shot`: accuracies in [0, 1]."""
         self.critic.params = state["ema"]
         train, test = (self.critic.features(task.images) for task in (self.train, self.test))
-        given = np.array(self.train.names)[self.train.labels]
-        wanted = np.array(self.test.names)[self.test.labels]
+        given = self.given
 
         def accuracy(rows: np.ndarray) -> float:
             model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-            return model.fit(train[rows], given[rows]).score(test, wanted)
+            return model.fit(train[rows], given[rows]).score(test, self.wanted)
 
         results = {"linear": accuracy(np.arange(len(given)))}
         rng = np.random.default_rng(self.seed)

@@ -21,10 +21,11 @@ BLOCK = 128  # queries compared with everything at once
 
 
 class Retrieval:
-    """Recall and median rank over the first pictures of a split and all their texts.
+    """Recall and median rank over pictures spread over a split, and all their texts.
 
-    A picture may have several texts, and a text that several pictures have is right for each. Of a
-    world the captions are fixed ones, each true of one of the pictures only.
+    A picture may have several texts, and a text that several pictures have is right for each;
+    pictures that are equal, pixel for pixel, are one. Of a world they are the first ones, and the
+    captions are fixed ones, each true of one of the pictures only.
 
     Args:
       objective, tokenizer, data: the run's.
@@ -44,9 +45,14 @@ class Retrieval:
         if data.source["name"] == "world":
             chosen = unambiguous(data, split, count)
         else:
-            chosen = examples.some(data, split, count)
-        self.images = [example["image"] for example in chosen]
-        self.captions = [example.get("captions", (example["text"],)) for example in chosen]
+            chosen = examples.some(data, split, count, spread=True)
+        images: dict[bytes, np.ndarray] = {}
+        captions: dict[bytes, set[str]] = {}
+        for example in chosen:
+            key = example["image"].tobytes()
+            images[key] = example["image"]
+            captions.setdefault(key, set()).update(example.get("captions", (example["text"],)))
+        self.images, self.captions = list(images.values()), list(captions.values())
 
     def run(self, state: Mapping[str, Any]) -> dict[str, float]:
         """`test/text_to_image/recall@1` and so on, shares in [0, 1], and `.../median_rank`."""

@@ -56,14 +56,16 @@ def scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
       labels: int [N]. logits: [N, C].
 
     Returns:
-      top1, top5; macro_f1 over the classes that occur; recall: {class that occurs: its recall}.
+      top1, top5; majority, the top1 of naming the most frequent class every time; macro_f1 over
+      the classes that occur; recall: {class that occurs: its recall}.
     """
     order = np.argsort(-logits, axis=1, kind="stable")
-    present = np.unique(labels)
+    present, counts = np.unique(labels, return_counts=True)
     recalls = metrics.recall_score(labels, order[:, 0], labels=present, average=None)
     return {
         "top1": metrics.accuracy_score(labels, order[:, 0]),
         "top5": float((order[:, :5] == labels[:, None]).any(1).mean()),
+        "majority": float(counts.max() / len(labels)),
         "macro_f1": metrics.f1_score(labels, order[:, 0], labels=present, average="macro"),
         "recall": dict(zip(present.tolist(), recalls.tolist())),
     }

@@ -16,10 +16,11 @@ An experiment file may define, beside `get_config`,
 
 A row is a set of overrides, as `--config.KEY=VALUE` would give them; the first is the baseline that
 the others are tested against. Each run lives in runs/EXPERIMENT/ROW/SEED. What a column of the
-table may say is in sweep_table.py.
+table may say is in sweep_table.py. Both functions may take the argument that `get_config` takes.
 """
 
 import contextlib
+import inspect
 import json
 import re
 import runpy
@@ -99,14 +100,14 @@ def name(file: str) -> str:
 
 
 def declared(file: str, function: str) -> Any:
-    """What `function()` of an experiment file returns."""
-    path = file.partition(":")[0]
+    """What a function of an experiment file returns, given the file's argument if it takes one."""
+    path, _, argument = file.partition(":")
     config.load(file)  # whose complaints about the file are the better ones
     found = runpy.run_path(path).get(function)
     if found is None:
         raise UserError(f"{path}: has no function {function}(); vismem/reports/sweeps.py shows one")
     try:
-        return found()
+        return found(argument) if inspect.signature(found).parameters else found()
     except Exception as error:  # whatever a file of the user's may raise
         raise UserError(f"{path}: {function}() failed: {type(error).__name__}: {error}") from error
 
