@@ -16,6 +16,7 @@ from vismem.training import run
 
 FILES = sorted((Path(__file__).parents[1] / "experiments").glob("*.py"))
 SWEEPS = [str(f) for f in FILES if "sweep" in runpy.run_path(str(f))]
+SWEEPS += [str(FILES[0].with_name(file)) for file in ("cells.py:classify", "lit.py:world")]
 
 
 def batch(data: DataConfig) -> dict[str, jax.ShapeDtypeStruct]:
@@ -34,8 +35,9 @@ def test_augmentations_can_be_built(file):
     assert len(augmentations(data.augment, data.size)) == len(data.augment)
 
 
-@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: Path(file).stem)
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: Path(file).name)
 def test_every_row_can_be_built(file):
+    assert sweeps.declared(file, "table")
     rows = {planned.row: planned for planned in sweeps.runs(file)}
     for row in rows.values():
         made = config.run_config(row.config)
