@@ -11,6 +11,7 @@ import pytest
 from vismem import config
 from vismem.data import DataConfig
 from vismem.data.pipeline import augmentations
+from vismem.errors import UserError
 from vismem.reports import sweeps
 from vismem.training import run
 
@@ -32,6 +33,16 @@ def batch(data: DataConfig) -> dict[str, jax.ShapeDtypeStruct]:
 def test_augmentations_can_be_built(file):
     data = config.run_config(config.load(str(file))).data
     assert len(augmentations(data.augment, data.size)) == len(data.augment)
+
+
+def test_conversations_may_be_short_and_corrected():
+    file = str(FILES[0].with_name("memory.py"))
+    plain, made = (config.run_config(config.load(file + a)) for a in ("", ":corrections,short"))
+    assert made.steps == plain.steps // 3
+    assert made.data.source == {**plain.data.source, "corrections": 0.25}
+    assert made.evaluators.keys() - plain.evaluators.keys() == {"corrections"}
+    with pytest.raises(UserError, match="argument is nothing, short"):
+        config.load(f"{file}:shorter")
 
 
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda file: Path(file).stem)
