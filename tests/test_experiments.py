@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from vismem import config
-from vismem.data import DataConfig
+from vismem.data import DataConfig, source, tokenizers
 from vismem.data.pipeline import augmentations
 from vismem.errors import UserError
 from vismem.reports import sweeps
@@ -43,6 +44,22 @@ def test_conversations_may_be_short_and_corrected():
     assert made.evaluators.keys() - plain.evaluators.keys() == {"corrections"}
     with pytest.raises(UserError, match="argument is nothing, short"):
         config.load(f"{file}:shorter")
+
+
+@pytest.mark.parametrize("name", ["memory.py", "iclevr.py"])
+def test_instructions_are_read_to_their_end(name):
+    """In the pieces of the quickstart, with which these runs begin."""
+    first, then = (
+        config.run_config(config.load(str(FILES[0].with_name(file)))).data
+        for file in ("quickstart.py", name)
+    )
+    choice = {**first.tokenizer, "length": 200}
+    tokenizer = tokenizers.make(choice, source(first, "train"), most=2_000)
+    talks = source(then, "train")
+    texts = [text for i in range(60) for text in talks.text(i).splitlines()]
+    lengths = np.array([(tokenizer.encode(text) > 0).sum() for text in texts])
+    assert (lengths > then.tokenizer["length"]).mean() < 0.01
+    assert lengths.max() < 200
 
 
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda file: Path(file).stem)
