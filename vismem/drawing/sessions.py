@@ -202,7 +202,7 @@ def _turn(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], i: int) ->
         raise ValueError(f"turn {i + 1}: text is {text!r}")
     if type(liked) is not int or not 0 <= liked < len(images):
         raise ValueError(f"turn {i + 1}: liked is {liked!r}, of {len(images)} candidates")
-    if carries.estimate.shape != images.shape or len(carries.memory) != len(images):
+    if not len(images) == len(carries.memory) == len(carries.estimate):
         raise ValueError(f"turn {i + 1}: pictures and memory do not fit each other")
     return Turn(text, images, carries, liked, mask)
 
