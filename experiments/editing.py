@@ -1,12 +1,14 @@
 """Pictures of the tiny world changed: inpainted, as instructed, restyled, restored.
 
+    pip install -e ".[edits]"                             # PSNR and SSIM of restored pictures
     vismem train experiments/editing.py
     vismem train experiments/editing.py:inpaint           # or another kind, alone
-    vismem edit runs/editing --image in.png --mask mask.png "a yellow star" --out out.png
+    vismem edit runs/editing --image in.png --mask mask.png "a yellow cross" --out out.png
     vismem edit runs/editing --image in.png "make everything blue" --out out.png
 
 One objective for all: every edit is a conversation of one turn that begins with the picture to be
-changed, which memory has read. A mask is a channel beside that picture. What came out is in
+changed, which memory has read. A mask is a channel beside that picture. There are no stars in the
+tiny world: its shapes are circles, squares, triangles and crosses. What came out is in
 experiments/RESULTS.md.
 """
 

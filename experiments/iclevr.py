@@ -42,7 +42,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.data = {
         "source": source,
         "size": size,
-        "tokenizer": {"name": "bpe", "vocab_size": 512, "length": 48 if folder else 24},
+        "tokenizer": {"name": "bpe", "vocab_size": 512, "length": 48 if folder else 32},
     }
     # Built as the quickstart is, whose parameters fit only that.
     base = configs.load(str(Path(__file__).with_name("quickstart.py")))

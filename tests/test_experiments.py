@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from vismem import config
-from vismem.data import DataConfig
+from vismem.data import DataConfig, source, tokenizers
 from vismem.data.pipeline import augmentations
+from vismem.errors import UserError
 from vismem.reports import sweeps
 from vismem.training import run
 
@@ -33,6 +35,32 @@ def batch(data: DataConfig) -> dict[str, jax.ShapeDtypeStruct]:
 def test_augmentations_can_be_built(file):
     data = config.run_config(config.load(str(file))).data
     assert len(augmentations(data.augment, data.size)) == len(data.augment)
+
+
+def test_conversations_may_be_short_and_corrected():
+    file = str(FILES[0].with_name("memory.py"))
+    plain, made = (config.run_config(config.load(file + a)) for a in ("", ":corrections,short"))
+    assert made.steps == plain.steps // 3
+    assert made.data.source == {**plain.data.source, "corrections": 0.25}
+    assert made.evaluators.keys() - plain.evaluators.keys() == {"corrections"}
+    with pytest.raises(UserError, match="argument is nothing, short"):
+        config.load(f"{file}:shorter")
+
+
+@pytest.mark.parametrize("name", ["memory.py", "iclevr.py"])
+def test_instructions_are_read_to_their_end(name):
+    """In the pieces of the quickstart, with which these runs begin."""
+    first, then = (
+        config.run_config(config.load(str(FILES[0].with_name(file)))).data
+        for file in ("quickstart.py", name)
+    )
+    choice = {**first.tokenizer, "length": 200}
+    tokenizer = tokenizers.make(choice, source(first, "train"), most=2_000)
+    talks = source(then, "train")
+    texts = [text for i in range(60) for text in talks.text(i).splitlines()]
+    lengths = np.array([(tokenizer.encode(text) > 0).sum() for text in texts])
+    assert (lengths > then.tokenizer["length"]).mean() < 0.01
+    assert lengths.max() < 200
 
 
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda file: Path(file).name)

@@ -302,13 +302,17 @@ def draw(options: argparse.Namespace) -> None:
     save(sheet, options.out)
 
 
-def check_picture(out: Path) -> None:
+def check_picture(out: Path, lossless: bool = False) -> None:
     """Before the work that it is to hold is done."""
     from PIL import Image
 
     kind = Image.registered_extensions().get(out.suffix.lower())
     if kind not in Image.SAVE:  # some are only read
         raise UserError(f"--out {out}: not a kind of picture; end it in .png")
+    if lossless and kind not in ("PNG", "TIFF", "BMP", "PPM"):
+        raise UserError(
+            f"--out {out}: {kind} does not keep every bit outside --mask; end it in .png"
+        )
 
 
 def save(sheet: "Image.Image", out: Path) -> None:
@@ -333,14 +337,15 @@ def talk(options: argparse.Namespace) -> None:
 
 def edit(options: argparse.Namespace) -> None:
     """Changes a picture: inside a mask, where nothing else changes by a bit; or as told."""
-    check_picture(options.out)
+    check_picture(options.out, lossless=bool(options.mask))
 
     from PIL import Image
 
     from vismem.data import images
     from vismem.drawing import masks
 
-    picture = images.read(*os.path.split(os.path.abspath(options.image)))
+    where = os.path.split(os.path.abspath(options.image))
+    picture = images.read(*where, exact=bool(options.mask))
     mask = masks.read(options.mask) if options.mask else None
 
     import vismem

@@ -54,8 +54,8 @@ class RunConfig:
       steps, examples, epochs: how long to train; exactly one is set.
       text, vision, fusion: encoders and what joins them, `{"name": ..., **options}`.
       seed: of parameters, data order, noise and drawings.
-      start: folder of a run, with whose tokenizer and learned parameters this one begins: those of
-        the same name and shape; "" for none.
+      start: folder of a run, with whose tokenizer (but for `data.tokenizer.length`) and learned
+        parameters this one begins: those of the same name and shape; "" for none.
       ema: decay of the running average of the parameters, which is what draws and is evaluated.
       log_every: steps between two training lines of metrics.jsonl.
       evaluators: label -> `{"name": ..., "every": steps, **options}`; 0 is only at the end.

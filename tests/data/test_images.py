@@ -80,6 +80,23 @@ def test_transparency_is_composited_on_the_background(mode):
     assert (pixels[4, 1] == np.asarray(picture("L" if mode == "LA" else "RGB"))[4, 1]).all()
 
 
+def test_what_rgb_does_not_hold_is_refused_where_it_must():
+    holed = picture("RGBA")
+    holed.putpixel((3, 3), (1, 2, 3, 254))
+    deep = Image.fromarray(np.full((4, 4), 257, np.uint16))
+    for image, form, said in (
+        (holed, "PNG", "transparent in parts"),
+        (deep, "PNG", "does not hold"),
+        (picture("CMYK"), "TIFF", "does not hold"),
+    ):
+        with pytest.raises(UserError, match=f"in.png: .*{said}"):
+            images.decode(encoded(image, form), "in.png", exact=True)
+    for mode in ("RGB", "RGBA", "L", "P", "1"):
+        image = picture(mode)
+        kept = images.decode(encoded(image), "in.png", exact=True)
+        np.testing.assert_array_equal(kept, np.asarray(image.convert("RGB")))
+
+
 def test_half_transparent_is_mixed():
     pixels = decoded(Image.new("RGBA", (4, 4), (255, 0, 0, 128)))
     assert abs(pixels[0, 0].astype(int) - (128, 127, 0)).max() <= 1

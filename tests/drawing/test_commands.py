@@ -43,11 +43,12 @@ def test_edit(artist, files):
     assert (np.asarray(Image.open(files["out"]))[outside] != 250).any()
 
 
-def test_mistakes_in_edit(files, monkeypatch, capsys):
-    monkeypatch.setattr("vismem.training.run.load", lambda folder: make_artist(0, masks=False))
+def test_mistakes_in_edit(artist, files, tmp_path, capsys):
+    Image.new("RGBA", (40, 40)).save(tmp_path / "clear.png")
     edit = ["edit", "run", "--image", files["in"], "a cross"]
     for wrong, said in (
-        ([*edit, "--mask", files["mask"]], "has not learned to paint within a mask"),
+        ([*edit, "--mask", files["mask"], "--out", "out.jpg"], "end it in .png"),
+        ([*edit, "--mask", files["mask"], "--image", f"{tmp_path}/clear.png"], "transparent"),
         ([*edit, "--out", "out.txt"], "not a kind of picture"),
         ([*edit, "--image", "none.png"], "none.png"),
     ):
@@ -59,12 +60,13 @@ def test_mistakes_in_edit(files, monkeypatch, capsys):
 
 def test_talk(artist, tmp_path, capsys, monkeypatch):
     file = str(tmp_path / "t.vismem")
-    typed = f"add a red circle in the middle\n/like 3\n/save {file}\n/quit\n"
+    typed = f"add a red circle in the middle\n/like 0\n/like 2\n/save {file}\n/quit\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(typed))
     assert cli.main(["talk", "run", "--out", str(tmp_path / "one")]) == 0
     shown = capsys.readouterr().out
-    assert shown.count("▀") == SIZE * SIZE // 2
-    assert "vismem: like: 3: there are candidates 1 to 1" in shown
+    assert shown.count("▀") == SIZE * SIZE  # of the first candidate, and of the second
+    assert "vismem: like: 0: the candidates are counted from 1" in shown
+    assert {p.name for p in (tmp_path / "one").iterdir()} == {"1.png", "1-2.png"}
     monkeypatch.setattr("sys.stdin", io.StringIO("add a blue square above left of it"))
     assert cli.main(["talk", "run", "--session", file, "--out", str(tmp_path / "two")]) == 0
     assert [p.name for p in (tmp_path / "two").iterdir()] == ["2.png"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conversing import SIZE, make_artist
 from PIL import Image
+from safetensors.numpy import load, save
 
 from vismem.data.edits import GREY
 from vismem.drawing import sheets
@@ -66,6 +67,39 @@ def test_what_is_liked_is_what_memory_goes_on_from(artist):
     assert (session.say("next")[0] != other.say("next")[0]).any()
 
 
+def test_the_session_of_the_issue(artist):
+    """Word for word, and each of its sentences is in the world's language."""
+    session = artist.session(seed=0)
+    session.say("draw a large red circle in the middle")
+    session.say("put a small blue square to its left")
+    session.undo()
+    session.branch()
+    session.like(2)
+    assert session.turns[0].images.shape == (2, SIZE, SIZE, 3)
+
+
+def test_more_candidates_are_drawn_where_a_later_one_is_liked(artist, tmp_path):
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[:, 3:] = True
+    session = artist.session(seed=5)
+    before = session.say("one", candidates=2)[0]
+    first = session.say("two", mask=mask)[0]
+    several = session.branch()
+    several.undo()
+    several.say("two", candidates=3, mask=mask)
+    session.save(tmp_path / "talk.vismem")
+    resumed = artist.resume(tmp_path / "talk.vismem")
+    liked = session.like(3)
+    images = session.turns[1].images
+    np.testing.assert_array_equal(images[0], first)
+    np.testing.assert_array_equal(images, several.turns[1].images)  # as if asked for at once
+    np.testing.assert_array_equal(liked, images[2])
+    assert len({image.tobytes() for image in images}) == 3
+    assert (images[:, ~mask] == before[~mask]).all()
+    np.testing.assert_array_equal(resumed.like(3), liked)
+    np.testing.assert_array_equal(resumed.say("three"), session.say("three"))
+
+
 def test_a_session_goes_on_from_its_file_bit_by_bit(artist, tmp_path):
     path = tmp_path / "talk.vismem"
     session = artist.session(seed=5)
@@ -103,6 +137,32 @@ def test_a_mask_is_all_that_may_change_and_is_kept_by_the_file(artist, tmp_path)
     assert (session.say("two", candidates=2) != drawn).any()
 
 
+def test_a_model_that_knows_no_masks_keeps_to_them_as_well():
+    artist = make_artist(0, masks=False)
+    assert not artist.objective.inpaints(artist.params)
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[2:5, 1:7] = True
+    session = artist.session(seed=5)
+    before = session.say("one")[0]
+    free = session.branch().say("two")[0]
+    drawn = session.say("two", mask=mask)[0]
+    estimates = [np.asarray(turn.carries.estimate[0]) for turn in session.turns]
+    assert (estimates[0][~mask] == estimates[1][~mask]).all()  # to the last bit of float32
+    np.testing.assert_array_equal(drawn[~mask], before[~mask])
+    assert (drawn[mask] != before[mask]).any()
+    assert (drawn[mask] != free[mask]).any()  # what is kept is seen while the rest is drawn
+    # Editing, it sees what is under the mask, and its sentence says what to do with that.
+    edited = edit(artist, before, "two", mask)
+    np.testing.assert_array_equal(edited[~mask], before[~mask])
+    other = np.where(mask[..., None], 255 - before, before)
+    assert (edit(artist, other, "two", mask)[mask] != edited[mask]).any()
+
+
+def test_pixels_are_kept_of_a_picture_only(artist):
+    with pytest.raises(UserError, match="no picture yet"):
+        artist.draw(["a"], kept=np.ones((1, SIZE, SIZE), bool))
+
+
 def test_files_of_another_model_or_damaged_ones_are_refused(artist, tmp_path):
     path = tmp_path / "talk.vismem"
     session = artist.session()
@@ -119,6 +179,36 @@ def test_files_of_another_model_or_damaged_ones_are_refused(artist, tmp_path):
         session.save(tmp_path)
     with pytest.raises(UserError, match="cannot be written"):
         session.save(tmp_path / "no" / "folder.vismem")
+
+
+def test_files_changed_by_hand_are_refused(artist, tmp_path):
+    path, other = tmp_path / "talk.vismem", tmp_path / "other.vismem"
+    session = artist.session()
+    session.say("one", candidates=2)
+    session.save(path)
+    with zipfile.ZipFile(path) as file:
+        about, carries = json.loads(file.read("session.json")), file.read("carries.safetensors")
+
+    def refused(about: object, carries: bytes, said: str, flags: int = 0) -> None:
+        with zipfile.ZipFile(other, "w") as file:
+            file.writestr("session.json", json.dumps(about))
+            file.writestr("carries.safetensors", carries)
+            for entry in file.infolist():
+                entry.flag_bits |= flags
+        with pytest.raises(UserError, match=f"not a saved session.*{said}"):
+            artist.resume(other)
+
+    for liked in (2, -1, 1.0, True, "1", None):
+        refused(about | {"turns": [{"text": "one", "liked": liked}]}, carries, "liked")
+    for seed in (-1, 0.5, "0", None, True):
+        refused(about | {"seed": seed}, carries, "seed")
+    refused(about | {"turns": [{"text": 1, "liked": 0}]}, carries, "text")
+    refused(about | {"turns": 3}, carries, "")
+    refused([about], carries, "")
+    tensors = load(carries)
+    refused(about, save({**tensors, "0/memory": tensors["0/memory"][:1]}), "do not fit")
+    refused(about, carries, "encrypted", flags=1)
+    refused(about, carries, "", flags=0x40)  # strongly so, which zipfile does not implement
 
 
 def test_the_fingerprint_is_of_every_parameter():
@@ -141,8 +231,8 @@ def test_mistakes_in_a_session_are_named(artist):
         with pytest.raises(UserError, match=said):
             mistake()
     session.say("one")
-    with pytest.raises(UserError, match="candidates 1 to 1"):
-        session.like(2)
+    with pytest.raises(UserError, match="counted from 1"):
+        session.like(0)
     for mask, said in (
         (np.ones((4, SIZE), bool), "mask: 8 x 4 pixels; the picture has 8 x 8"),
         (np.zeros((SIZE, SIZE), bool), "nothing may change"),

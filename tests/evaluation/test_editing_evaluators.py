@@ -1,5 +1,7 @@
 """Evaluators of edits and corrections against artists whose worth is known."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from vismem.data.edits import shown
 from vismem.drawing.artist import Drawing
 from vismem.errors import UserError
 from vismem.evaluation.corrections import Corrections
+from vismem.evaluation.dialogues import Dialogues
 from vismem.evaluation.edits import EditScores
 from vismem.models.generator import Carry
 from vismem.worlds.render import render
@@ -56,6 +59,63 @@ def test_edits(able):
         assert numbers["test/restore/ssim"] == 1
         assert numbers["test/restore/psnr"] == np.inf
     assert numbers["test inpaint"].width > 4 * 128
+
+
+def test_a_kept_pixel_that_is_touched_is_a_change_outside():
+    data = DataConfig(source={"name": "edits", "kinds": {"inpaint": 1.0}}, size=32)
+    evaluator = EditScores(artist=None, data=data, seed=0, count=4)
+    right = Editor(evaluator, able=True)
+
+    class Careless(Editor):
+        """Changes a pixel that must stay, by 30 of 255."""
+
+        def draw(self, texts, *, kept, **given):
+            images = right.draw(texts, kept=kept, **given).images.copy()
+            for image, stays in zip(images, kept):
+                row, column = np.argwhere(stays)[0]
+                pixel = image[row, column]
+                image[row, column] = np.where(pixel < 128, pixel + 30, pixel - 30)
+            return Drawing(images, carry=None)
+
+    evaluator.artist = Careless(evaluator, able=True)
+    changed = evaluator.run({"ema": None})["test/inpaint/change_outside"]
+    kept = np.stack([shown(edit, 32, i)[1] for i, edit in enumerate(evaluator.edits["inpaint"])])
+    assert changed == pytest.approx(np.mean(30 / kept.sum((1, 2))))
+
+
+def test_a_library_that_is_missing_is_named_before_the_training(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage.metrics", None)
+    with pytest.raises(UserError, match=r"pip install 'vismem\[edits\]'"):
+        EditScores(artist=None, data=EDITS, seed=0, count=1)
+    inpaint = DataConfig(source={"name": "edits", "kinds": {"inpaint": 1.0}}, size=32)
+    EditScores(artist=None, data=inpaint, seed=0, count=1)
+
+
+class Follower:
+    """Draws what was asked for, but in the turns that need memory, where it draws nothing new."""
+
+    def __init__(self, talks):
+        self.talks, self.turn = talks, 0
+
+    def draw(self, texts, *, params, seed, carry):
+        i, self.turn = self.turn, self.turn + 1
+        blank = np.full((32, 32, 3), 255, np.uint8)
+        images = [blank if t.turns[i].needs_memory else t.image(i, 32) for t in self.talks]
+        return Drawing(np.stack(images), carry=None)
+
+
+def test_dialogues_by_whether_turns_need_memory():
+    evaluator = Dialogues(artist=None, data=TALKS, seed=0, count=24)
+    evaluator.artist = Follower(evaluator.talks)
+    numbers = evaluator.run({"ema": None})
+    needs = np.mean([talk.needs_memory for talk in evaluator.talks])
+    assert 0 < needs < 1
+    assert numbers["test/needs_memory"] == pytest.approx(needs)
+    claim = "test/exact_claim"
+    assert numbers[f"{claim}, canvas suffices"] > 0.95
+    assert numbers[f"{claim}, needs memory"] < 0.2
+    low, share, high = (numbers[f"{claim}{end}"] for end in (", low", "", ", high"))
+    assert low < share < high
 
 
 class Listener:

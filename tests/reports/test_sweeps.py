@@ -112,6 +112,32 @@ def test_numbers_intervals_and_the_best(swept, commit):
     }
 
 
+def test_an_evaluators_own_interval_spans_all_seeds(swept, commit):
+    """Wide enough for every run, so that rows whose intervals do not overlap differ in all."""
+    path = Path(swept)
+    path.write_text(path.read_text().replace('"percent": True', '"interval": "evaluator"'))
+    for run in sweeps.runs(swept):
+        file = run.folder / "summary.json"
+        metrics = json.loads(file.read_text())["metrics"]
+        exact = metrics["test/exact_claim"]
+        ends = {"low": exact - 0.1 * (1 + run.seed), "high": exact + 0.2}
+        ends = {f"test/exact_claim, {end}": value for end, value in ends.items()}
+        if run.row == "long":
+            ends.popitem()
+        edit(file, metrics=metrics | ends)
+    shown = lines(swept, commit)
+    assert shown["full"][0] == "**0.9 (0.6, 1.1)** [1]"
+    assert shown["no memory"][0] == "0.8 (0.5, 1.0) [2]"
+    assert shown["long"][0] == "*no test/exact_claim, high* [3]"
+    rows = sweep_table.make(swept, commit)
+    assert "0.9 (0.6, 1.1)" in sweep_table.latex(rows)
+    assert "from the lowest to the highest" in sweep_table.note(rows)
+    written = list(csv.DictReader(sweep_table.comma_separated(rows).splitlines()))
+    assert float(written[0]["low"]) == pytest.approx(0.93 - 0.3)
+    assert float(written[0]["high"]) == pytest.approx(0.93 + 0.2)
+    assert written[1]["low"] == written[4]["high"] == ""
+
+
 def test_three_seeds_are_too_few_for_a_star_and_eight_are_not(tmp_path, monkeypatch, commit):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "memory.py").write_text(EXPERIMENT.replace("(0, 1, 2)", "tuple(range(8))"))

@@ -5,6 +5,7 @@ import pytest
 import toy
 
 from vismem import config
+from vismem.data import tokenizers
 from vismem.errors import UserError
 from vismem.training import run
 from vismem.training.loop import train
@@ -36,6 +37,15 @@ def test_a_run_begins_with_what_another_has_learned(first, tmp_path):
     for name, value in known.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-6)
     assert (tmp_path / "next" / run.TOKENIZER).is_dir()
+
+
+def test_texts_may_be_longer_than_the_others(first, tmp_path):
+    old = tokenizers.load(first / run.TOKENIZER)
+    long = f"data.tokenizer.length={old.length + 9}"
+    made = run.make_tokenizer(toy.run_config(f"start={first}", long), tmp_path, source=None)
+    assert made.length == old.length + 9
+    assert made.words() == old.words()
+    np.testing.assert_array_equal(made.encode("picture")[: old.length], old.encode("picture"))
 
 
 def test_what_the_other_does_not_have_begins_anew(first, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from vismem import worlds
 from vismem.worlds.captions import kind_of, ninth, values, varied
-from vismem.worlds.claims import MARGIN, NINTHS, Kind
+from vismem.worlds.claims import MARGIN, NINTHS, Claim, Kind, NothingElse, Related
 from vismem.worlds.instructions import (
     IT,
     Add,
@@ -24,9 +24,11 @@ from vismem.worlds.instructions import (
     Swap,
     Undo,
 )
-from vismem.worlds.meaning import STAYS, State, interpret, needs_memory
+from vismem.worlds.meaning import STAYS, Level, State, Stays, interpret, needs_memory
+from vismem.worlds.phrasing import parse
 from vismem.worlds.scene import Scene, Thing
 from vismem.worlds.speaker import FORMS
+from vismem.worlds.world import LANGUAGES
 
 PRESET = FORMS["tiny"].preset
 FIRST, BEFORE = Recalled("first"), Recalled("before that")
@@ -91,6 +93,23 @@ def test_claims_pin_all_there_is():
                 changed.append((*rest, replace(thing, y=thing.y - shift)))
         for other in changed:
             assert not turn.claim.holds(Scene(other, "white"), -MARGIN), turn.text
+
+
+@pytest.mark.parametrize(
+    "text", ["put a small blue square to its left", "在它左边放一个小的蓝色正方形"]
+)
+def test_its_left_is_that_of_the_thing_touched_last(text):
+    state = drawn(RED, PINK)
+    instruction = parse(text, LANGUAGES["en" if text.isascii() else "zh"])
+    circle, cross = Kind("circle", "red", "small"), Kind("cross", "pink", "large")
+    assert interpret(state, instruction).claim == Claim(
+        (circle, cross, Kind("square", "blue", "small")),
+        (
+            *(Stays(0, 0.25, 0.25), Stays(1, 0.75, 0.5)),
+            *(Related("left of", (2, 1)), Level("left of", (2, 1))),
+            NothingElse(),
+        ),
+    )
 
 
 def test_references():

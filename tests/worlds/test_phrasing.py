@@ -69,6 +69,20 @@ SAID = {
     Undo(2): ("undo the last two", "撤销前两步"),
 }
 
+# Other ways to say the same: of what was touched last, "its left".
+BESIDE = Add(Kind("square", "blue", "small"), (Beside("left of", IT),))
+ALSO = {
+    "put a small blue square to its left": BESIDE,
+    "add a small blue square on its left": BESIDE,
+    "在它左边放一个小的蓝色正方形": BESIDE,
+    "把一个小的蓝色正方形放在它的左边": BESIDE,
+    "draw a small red star to its right": Add(STAR, (Beside("right of", IT),)),
+    "put a small red star above it": Add(STAR, (Beside("above", IT),)),
+    "put a small red star below it": Add(STAR, (Beside("below", IT),)),
+    "put a small red star above and to its left": Add(STAR, (Beside("above left of", IT),)),
+    "在它右下方放一颗小的红色五角星": Add(STAR, (Beside("below right of", IT),)),
+}
+
 
 class Usual(Random):
     """Never picks a synonym."""
@@ -82,6 +96,22 @@ def test_usual_words(instruction, texts):
     for language, text in zip(LANGUAGES.values(), texts):
         assert phrase(instruction, language, Usual()) == text
         assert parse(text, language) == instruction
+
+
+@pytest.mark.parametrize(("text", "instruction"), ALSO.items())
+def test_other_words_for_the_same(text, instruction):
+    language = LANGUAGES["en" if text.isascii() else "zh"]
+    assert parse(text, language) == instruction
+    assert text in {phrase(instruction, language, Random(seed)) for seed in range(3_000)}
+
+
+def test_its_left_is_said_of_what_is_drawn_beside_it_only():
+    """A circle that is moved "to its left" would be moved to its own."""
+    for seed in range(300):
+        text = phrase(Move(SQUARE, (Beside("left of", IT),)), LANGUAGES["en"], Random(seed))
+        assert "its" not in text
+    with pytest.raises(UserError, match="cannot be read"):
+        parse("move the square to its left", LANGUAGES["en"])
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)

@@ -19,7 +19,10 @@ Color = tuple[int, int, int]
 
 
 def decode(
-    data: bytes | BinaryIO | np.ndarray, name: str, background: Color = (255, 255, 255)
+    data: bytes | BinaryIO | np.ndarray,
+    name: str,
+    background: Color = (255, 255, 255),
+    exact: bool = False,
 ) -> np.ndarray:
     """A picture as RGB.
 
@@ -31,12 +34,13 @@ def decode(
         [H, W, 1 | 3 | 4].
       name: how error lines call the picture.
       background: RGB, 0..255.
+      exact: whether a picture of which RGB does not hold everything is refused.
 
     Returns:
       uint8 [H, W, 3].
 
     Raises:
-      UserError: not a picture, damaged, truncated, or of more than `MAX_PIXELS`.
+      UserError: not a picture, damaged, truncated, or of more than `MAX_PIXELS`; refused.
     """
     try:
         if isinstance(data, np.ndarray):
@@ -49,6 +53,8 @@ def decode(
                 f"{name}: {image.width} x {image.height} pixels are more than the"
                 f" {MAX_PIXELS:,} allowed; scale it down"
             )
+        if exact:
+            _check_exact(image, name)
         return _rgb(ImageOps.exif_transpose(image), background)
     except UserError:
         raise
@@ -62,6 +68,16 @@ def _from_pixels(pixels: np.ndarray) -> Image.Image:
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     return Image.fromarray(pixels)
+
+
+def _check_exact(image: Image.Image, name: str) -> None:
+    if image.has_transparency_data:
+        if image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+            raise UserError(f"{name}: transparent in parts, which would be lost; flatten it first")
+    elif image.mode not in ("1", "L", "P", "RGB"):
+        raise UserError(
+            f"{name}: 8-bit RGB does not hold what its pixels do ({image.mode}); convert it"
+        )
 
 
 def _rgb(image: Image.Image, background: Color) -> np.ndarray:
@@ -78,14 +94,16 @@ def _rgb(image: Image.Image, background: Color) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def read(root: str, file_name: str, background: Color = (255, 255, 255)) -> np.ndarray:
+def read(
+    root: str, file_name: str, background: Color = (255, 255, 255), exact: bool = False
+) -> np.ndarray:
     """Decodes the file `file_name` of the folder `root`; it must lie inside, links followed."""
     try:
         path, root = os.path.realpath(os.path.join(root, file_name)), os.path.realpath(root)
         if os.path.commonpath([path, root]) != root:
             raise UserError(f"{file_name}: leads out of the folder {root}; move the file into it")
         with open(path, "rb") as file:
-            return decode(file, path, background)
+            return decode(file, path, background, exact)
     except (OSError, ValueError) as error:  # the latter for names that can be of no file
         raise UserError(f"{file_name!r} in {root}: cannot be read ({error})") from error
 

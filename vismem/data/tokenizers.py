@@ -283,13 +283,13 @@ def make(
     return build(TOKENIZERS, choice, "data.tokenizer", texts=lines())
 
 
-def load(folder: str | os.PathLike) -> Tokenizer:
-    """The tokenizer that `save` wrote to `folder`."""
+def load(folder: str | os.PathLike, length: int | None = None) -> Tokenizer:
+    """The tokenizer that `save` wrote to `folder`; its texts of another length, if one is given."""
     from tokenizers import Tokenizer as Backend
 
     try:
         saved = json.loads((Path(folder) / FILE).read_text())
-        kind, length = saved["kind"], saved["length"]
+        kind, length = saved["kind"], saved["length"] if length is None else length
         if kind == "byte":
             return ByteTokenizer(length)
         if kind == "pretrained":

@@ -124,15 +124,16 @@ class Artist:
           steps, solver, guidance_scale, diversity: instead of the config's.
           trace: whether to keep what happened at every step.
           carry: of N conversations, what their turns before left; the texts say what comes next.
-          kept: bool [N, H, W], the pixels of the pictures which those left that must stay.
+          kept: bool [N, H, W], the pixels of the pictures which those left that must stay. They are
+            put into every estimate; only a model that has learned from masks is told of them too.
           again: what this same turn left when it was drawn before: it is drawn again from the time
             `since` in [0, 1) on, with that memory, and that picture made as noisy as it was then.
           pull: moves estimates while they are drawn.
 
         Raises:
           UserError: no text, an empty one, an unknown solver, steps below 1, guidance that is not
-            finite; a second turn from a model that has not learned from conversations, or a mask
-            from one that has not learned to leave pixels as they are; a time outside [0, 1).
+            finite; a second turn from a model that has not learned from conversations; pixels to be
+            kept of no picture; a time outside [0, 1).
         """
         if not len(texts):
             raise UserError("draw: there is no text; say what to draw")
@@ -152,10 +153,8 @@ class Artist:
         params = self.params if params is None else params
         if carry is not None and not self.objective.converses(params):
             raise UserError("draw: the run has not learned from conversations; it has no next turn")
-        if kept is not None and not self.objective.inpaints(params):
-            raise UserError(
-                "draw: the run has not learned to paint within a mask; experiments/editing.py does"
-            )
+        if kept is not None and carry is None:
+            raise UserError("draw: kept: there is no picture yet that pixels could be of")
         size = min(BATCH, first + len(texts))
         key = named_key(jax.random.key(seed), "draw")
         parts = []

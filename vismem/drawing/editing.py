@@ -18,9 +18,14 @@ def edit(
     Of a picture that is not square the largest square in the middle is edited; with a mask, the one
     that has the mask nearest to its middle. It is scaled to the model's size and back.
 
+    A model that has learned from masks is not shown what is under one, and paints it anew. Others
+    see all of the picture and do what is said, of which what is outside the mask is taken back at
+    every step.
+
     Args:
       picture: uint8 [H, W, 3].
-      text: with a mask, what is to be in it: "a yellow star"; else what to do: "paint it blue".
+      text: with a mask, what is to be in it: "a yellow cross"; without one, or by a model that has
+        not learned from masks, what to do: "paint it blue".
       mask: bool [H, W], where the picture may change; outside, not a bit of it does.
       seed: of the noise.
 
@@ -36,13 +41,13 @@ def edit(
         raise UserError(f"mask: does not fit into a square of {side} pixels; edit it in parts")
     size = artist.objective.generator.size
     part, where = picture[rows, columns], where[rows, columns]
-    if mask is None:
-        kept, shown = None, resize(part, size, (0, 0, side, side))
+    kept = None if mask is None else ~_scaled(where, size)
+    if kept is None or not artist.objective.inpaints(artist.params):
+        shown = resize(part, size, (0, 0, side, side))
     else:
         # Blank before it is scaled, or what is under the mask would shine through at its border.
-        kept = ~_scaled(where, size)
         shown = blank(resize(blank(part, ~where), size, (0, 0, side, side)), kept)
-        kept = kept[None]
+    kept = None if kept is None else kept[None]
     drawing = artist.draw([text], seed=seed, carry=artist.open(shown[None]), kept=kept)
     drawn = resize(drawing.images[0], side, (0, 0, size, size))
     edited = picture.copy()

@@ -98,8 +98,9 @@ def draw(
     before = everywhere.estimate
     if kept is not None:
         kept = kept[..., None]
-        everywhere_kept = jnp.tile(kept.astype(before.dtype), (branches.count, 1, 1, 1))
-        before = jnp.concatenate([before, everywhere_kept], axis=-1)
+        if objective.inpaints(params):  # others see it by what it makes of estimates
+            everywhere_kept = jnp.tile(kept.astype(before.dtype), (branches.count, 1, 1, 1))
+            before = jnp.concatenate([before, everywhere_kept], axis=-1)
     texts = branches.texts(tokens)
     context = diversity.contexts(objective, params, texts, before, branches.count)
     empty = branches.carry(begin.replace(estimate=first.estimate))
@@ -141,6 +142,8 @@ def draw(
     (canvas, _, _), seen = jax.lax.scan(step, state, jnp.arange(len(solver.times) - 1))
     context = jax.tree.map(lambda x: x[:batch], context(times[-1], varied))
     canvas = objective.clip(canvas)
+    if kept is not None:  # to the last bit, however the solver rounds
+        canvas = jnp.where(kept, first.estimate, canvas)
     left = objective.apply(params, first, canvas, context, method="remember")
     return left, Trace(*seen) if trace else None
 

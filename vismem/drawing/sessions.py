@@ -1,13 +1,14 @@
 """Sessions: a conversation with an artist, with second thoughts; kept in a plain file.
 
 A file is a zip of `session.json` (format, model, seed, sentences, choices) and of
-`carries.safetensors` (for every turn, memory and picture of each candidate).
+`carries.safetensors` (for every turn, memory and picture of each candidate, and the mask).
 """
 
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,13 @@ from vismem.objectives.base import fingerprint
 if TYPE_CHECKING:  # it imports this module
     from vismem.drawing.artist import Artist, Drawing
 
-FORMAT = 1
+FORMAT = 2
+# What reading a damaged file may raise: zipfile a RuntimeError, if it is encrypted or packed in an
+# unknown way.
+DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError),
+    *(SafetensorError, ValueError, KeyError, TypeError),
+)
 
 
 @dataclass(frozen=True)
@@ -38,12 +45,19 @@ class Turn:
       images: uint8 [N, H, W, 3], the candidates.
       carries: what each of them leaves to the next turn, N of them.
       liked: which one does, from 0.
+      mask: bool [H, W], the only pixels that could change; None for all.
     """
 
     text: str
     images: np.ndarray
     carries: Carry
     liked: int = 0
+    mask: np.ndarray | None = None
+
+    @property
+    def picture(self) -> np.ndarray:
+        """The chosen one, uint8 [H, W, 3]."""
+        return self.images[self.liked]
 
 
 class Session:
@@ -62,7 +76,7 @@ class Session:
     @property
     def picture(self) -> np.ndarray | None:
         """The picture as it is now, uint8 [H, W, 3]; None before the first turn."""
-        return self.turns[-1].images[self.turns[-1].liked] if self.turns else None
+        return self.turns[-1].picture if self.turns else None
 
     def say(self, text: str, candidates: int = 1, mask: np.ndarray | None = None) -> np.ndarray:
         """Draws what comes next.
@@ -77,30 +91,47 @@ class Session:
         """
         if candidates < 1:
             raise UserError(f"candidates={candidates}: must be at least 1")
-        carry = kept = None
-        if self.turns:
-            last = self.turns[-1]
-            carry = jax.tree.map(lambda x: x[[last.liked] * candidates], last.carries)
-        if mask is not None:
-            if not self.turns:
-                raise UserError("mask: there is no picture yet that it could be of")
-            masks.check(mask, self.picture)
-            kept = ~np.stack([mask] * candidates)
-        seed = turn_seed(self._seed, len(self.turns))
-        drawing = self._artist.draw([text] * candidates, seed=seed, carry=carry, kept=kept)
-        self.turns.append(Turn(text, drawing.images, drawing.carry))
-        return drawing.images
+        turn = self._draw(self.turns, text, candidates, mask)
+        self.turns.append(turn)
+        return turn.images
 
     def like(self, number: int) -> np.ndarray:
-        """Chooses among the last candidates, from 1: memory goes on from the chosen one. Returns
-        it, uint8 [H, W, 3]."""
+        """Chooses among the last candidates, from 1: memory goes on from the chosen one. If there
+        are fewer, more are drawn; those that there are stay. Returns it, uint8 [H, W, 3]."""
         if not self.turns:
             raise UserError("like: nothing has been drawn yet")
-        count = len(self.turns[-1].images)
-        if not 1 <= number <= count:
-            raise UserError(f"like: {number}: there are candidates 1 to {count}")
-        self.turns[-1] = replace(self.turns[-1], liked=number - 1)
+        if number < 1:
+            raise UserError(f"like: {number}: the candidates are counted from 1")
+        turn = self.turns[-1]
+        if number > len(turn.images):
+            more = self._draw(self.turns[:-1], turn.text, number, turn.mask)
+
+            def join(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+                return np.concatenate([old, new[len(old) :]])
+
+            images = join(turn.images, more.images)
+            turn = replace(
+                turn, images=images, carries=jax.tree.map(join, turn.carries, more.carries)
+            )
+        self.turns[-1] = replace(turn, liked=number - 1)
         return self.picture
+
+    def _draw(
+        self, before: Sequence[Turn], text: str, candidates: int, mask: np.ndarray | None
+    ) -> Turn:
+        """The turn that comes after others."""
+        carry = kept = None
+        if before:
+            last = before[-1]
+            carry = jax.tree.map(lambda x: x[[last.liked] * candidates], last.carries)
+        if mask is not None:
+            if not before:
+                raise UserError("mask: there is no picture yet that it could be of")
+            masks.check(mask, before[-1].picture)
+            kept = ~np.stack([mask] * candidates)
+        seed = turn_seed(self._seed, len(before))
+        drawing = self._artist.draw([text] * candidates, seed=seed, carry=carry, kept=kept)
+        return Turn(text, drawing.images, drawing.carry, mask=mask)
 
     def undo(self, turns: int = 1) -> None:
         """Takes the last turns back: from picture and memory."""
@@ -128,6 +159,8 @@ class Session:
             arrays[f"{i}/images"] = turn.images
             arrays[f"{i}/memory"] = np.asarray(turn.carries.memory)
             arrays[f"{i}/estimate"] = np.asarray(turn.carries.estimate)
+            if turn.mask is not None:
+                arrays[f"{i}/mask"] = turn.mask
         partial = path.with_name(f".{path.name}.partial")
         try:
             with zipfile.ZipFile(partial, "w") as file:
@@ -146,24 +179,32 @@ def load(artist: "Artist", path: str | os.PathLike) -> Session:
             about = json.loads(file.read("session.json"))
             arrays = read_tensors(file.read("carries.safetensors"))
         form, model, seed = about["format"], about["model"], about["seed"]
-        turns = [
-            Turn(
-                turn["text"],
-                arrays[f"{i}/images"],
-                Carry(arrays[f"{i}/memory"], arrays[f"{i}/estimate"]),
-                turn["liked"],
-            )
-            for i, turn in enumerate(about["turns"])
-        ]
+        if type(seed) is not int or seed < 0:
+            raise ValueError(f"seed is {seed!r}")
+        turns = [_turn(turn, arrays, i) for i, turn in enumerate(about["turns"])]
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (zipfile.BadZipFile, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except DAMAGE as error:
         raise UserError(f"{path}: not a saved session, or a damaged one ({error})") from None
     if form != FORMAT:
         raise UserError(f"{path}: a session of format {form}; this version reads {FORMAT}")
     if model != fingerprint(artist.params):
         raise UserError(f"{path}: a session with another model; resume it with the run it is of")
     return Session(artist, seed, turns)
+
+
+def _turn(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], i: int) -> Turn:
+    """A turn of a file."""
+    images, mask = arrays[f"{i}/images"], arrays.get(f"{i}/mask")
+    carries = Carry(arrays[f"{i}/memory"], arrays[f"{i}/estimate"])
+    text, liked = about["text"], about["liked"]
+    if not isinstance(text, str):
+        raise ValueError(f"turn {i + 1}: text is {text!r}")
+    if type(liked) is not int or not 0 <= liked < len(images):
+        raise ValueError(f"turn {i + 1}: liked is {liked!r}, of {len(images)} candidates")
+    if not len(images) == len(carries.memory) == len(carries.estimate):
+        raise ValueError(f"turn {i + 1}: pictures and memory do not fit each other")
+    return Turn(text, images, carries, liked, mask)
 
 
 def converse(artist: "Artist", texts: Sequence[str], seed: int = 0, **how: Any) -> list["Drawing"]:

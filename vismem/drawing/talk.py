@@ -17,7 +17,7 @@ Say what to draw, then what to change. Also:
   /undo [N]       take back the last turn, or the last N
   /branch         try something else from here; again: back to where you were
   /candidates N   draw N at a time
-  /like N         choose one of them, from 1
+  /like N         choose one of them, from 1; more are drawn if there are fewer
   /mask FILE      the next sentence changes only what is white in this picture of the same size
   /mask L T R B   or what is in a rectangle: its left, top, right and bottom, from 0 to 1
   /mask           or anything again
@@ -74,8 +74,11 @@ class Talk:
 
     def _draw(self, text: str) -> None:
         mask, self.mask = self.mask, None  # whatever comes of it: it is of this sentence
-        pictures = self.session.say(text, self.candidates, mask)
-        for number, picture in enumerate(pictures, 1):
+        self._show_new(self.session.say(text, self.candidates, mask))
+
+    def _show_new(self, pictures: np.ndarray, shown: int = 0) -> None:
+        """Shows and saves the candidates of the last turn, but for the first `shown`."""
+        for number, picture in enumerate(pictures[shown:], shown + 1):
             choice = f"-{number}" if len(pictures) > 1 else ""
             path = self.folder / f"{self.prefix}{len(self.session.turns)}{choice}.png"
             self.show(blocks(picture))
@@ -107,8 +110,13 @@ class Talk:
         self.candidates = number
 
     def _like(self, rest: str) -> None:
+        shown = len(self.session.turns[-1].images) if self.session.turns else 0
         self.session.like(_number("like", rest))
-        self._show_picture()
+        images = self.session.turns[-1].images
+        if len(images) > shown:  # the last of them is the liked one
+            self._show_new(images, shown)
+        else:
+            self._show_picture()
 
     def _mask(self, rest: str) -> None:
         picture = self.session.picture

@@ -23,8 +23,9 @@ class Dialogues:
     `exact_claim` is the share of turns after which the instruction's claim holds of the picture,
     which is that it was done and that all else is as it was: a mistake is carried along. It is also
     given for the turns that need memory, and for those that the canvas suffices for, with the ends
-    of a 95% interval (bootstrap over conversations). `object_f1` and `rsim` are of the last picture
-    against the last scene (worlds/scores.py).
+    of a 95% interval (bootstrap over conversations). `needs_memory` is the share of the former of
+    all turns. `object_f1` and `rsim` are of the last picture against the last scene
+    (worlds/scores.py).
 
     Args:
       artist: draws.
@@ -85,6 +86,7 @@ class Dialogues:
                     f1 = object_scores(turn.scene, read).f1
                     last[row] = f1, relation_similarity(turn.scene, read)
         numbers = dict(zip(("object_f1", "rsim"), last.mean(0).tolist()))
+        numbers["needs_memory"] = float(needs.sum() / exists.sum())
         numbers |= shares("exact_claim", held, exists)
         numbers |= shares("exact_claim, needs memory", held, exists & needs)
         numbers |= shares("exact_claim, canvas suffices", held, exists & ~needs)

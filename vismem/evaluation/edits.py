@@ -1,6 +1,6 @@
 """Whether pictures are edited as asked: read back by the oracle, or compared with the truth."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,8 @@ class EditScores:
         kinds = source.get("kinds") or KINDS
         self.edits = {k: [edits.example(split, i, k, lang) for i in range(count)] for k in kinds}
         self.artist, self.seed, self.size, self.split = artist, seed, data.size, split
+        if "restore" in self.edits:
+            similarity()  # whether the library is there shows before the training
 
     def run(self, state: Mapping[str, Any]) -> dict[str, float | Image.Image]:
         """Numbers by name, "test/inpaint/exact_claim" and so on, and a sheet of every kind: what
@@ -67,7 +69,7 @@ class EditScores:
                 carry=self.artist.open(pictures, state["ema"]),
                 kept=kept,
             )
-            drawn = np.where(kept[..., None], pictures, drawing.images)
+            drawn = drawing.images
             score = restored if kind == "restore" else obeyed
             numbers = score(edits, pictures, drawn, kept)
             results |= {f"{self.split}/{kind}/{name}": x for name, x in numbers.items()}
@@ -113,10 +115,7 @@ def restored(
 ) -> dict[str, float]:
     """`psnr`, of the mean squared error over all pictures, and `ssim`, a mean over pictures; the
     same by damage; and those of what was shown."""
-    try:
-        from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-    except ImportError:
-        raise UserError("evaluators: edits: pip install 'vismem[edits]'") from None
+    peak_signal_noise_ratio, structural_similarity = similarity()
     truth = np.stack([render(edit.after, drawn.shape[1]) for edit in edits])
     damage = np.arange(len(edits)) % len(DAMAGES)
     sets = {"": damage >= 0} | {f", {name}": damage == i for i, name in enumerate(DAMAGES)}
@@ -129,3 +128,14 @@ def restored(
             numbers[f"{of}psnr{among}"] = float(psnr)
             numbers[f"{of}ssim{among}"] = float(np.mean(np.array(similar)[rows]))
     return numbers
+
+
+def similarity() -> tuple[Callable, Callable]:
+    """scikit-image's PSNR and SSIM."""
+    try:
+        from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+    except ImportError:
+        raise UserError(
+            "evaluators: edits needs scikit-image; pip install 'vismem[edits]'"
+        ) from None
+    return peak_signal_noise_ratio, structural_similarity

@@ -61,6 +61,10 @@ class Drawer(Objective, Protocol):
     def converses(self, params: Params) -> bool:
         """Whether the parameters have learned from conversations: whether there are later turns."""
 
+    def inpaints(self, params: Params) -> bool:
+        """Whether the parameters have learned that some pixels of a picture must stay: whether
+        what a turn begins with has a channel for them."""
+
     def step(
         self, params: Params, carry: Any, canvas: jax.Array, time: jax.Array, context: Any
     ) -> tuple[Any, jax.Array]:

@@ -18,8 +18,8 @@ from vismem.reports.sweeps import Run
 
 SIGNIFICANT = 0.05
 FIELDS = (  # of the CSV
-    *("row", "column", "metric", "mean", "interval", "seeds", "p", "best", "missing"),
-    *("runs", "commits"),
+    *("row", "column", "metric", "mean", "interval", "low", "high", "seeds", "p", "best"),
+    *("missing", "runs", "commits"),
 )
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"}
 LATEX |= {"\\": r"\textbackslash{}", "~": r"\~{}", "^": r"\^{}"}
@@ -34,12 +34,24 @@ class Column:
         "images_per_second" (sweeps.summary).
       digits: after the point. percent: whether the metric is shown times 100.
       best: "max" or "min", which is printed bold.
+      interval: whose 95% interval is shown: of the mean over "seeds"; or the "evaluator"'s own,
+        "METRIC, low" and "METRIC, high", from the lowest to the highest of the runs.
     """
 
     metric: str
     digits: int = 1
     percent: bool = False
     best: Literal["max", "min"] = "max"
+    interval: Literal["seeds", "evaluator"] = "seeds"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is read of a run's summary: the number, and the ends of its interval."""
+        ends = (f"{self.metric}, low", f"{self.metric}, high")
+        return (self.metric, *(ends if self.interval == "evaluator" else ()))
+
+    def shown(self, number: float) -> str:
+        return f"{number:.{self.digits}f}"
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,7 @@ class Cell:
 
     Attributes:
       values: of the runs, in the column's unit. missing: why there is no number, or "".
+      ends: of the evaluator's interval, in the column's unit; none if it is not shown.
       folders, commits: of the runs.
       p: of the difference to the first row; None in it, and where there is nothing to compare.
       best: whether no other row has a better mean, as printed.
@@ -60,6 +73,7 @@ class Cell:
     missing: str
     folders: tuple[Path, ...]
     commits: tuple[str, ...]
+    ends: tuple[float, ...] = ()
     p: float | None = None
     best: bool = False
 
@@ -79,10 +93,13 @@ class Cell:
         return self.p is not None and self.p < SIGNIFICANT
 
     def number(self, plus_minus: str) -> str:
-        """The mean and its interval, "96.9 ± 1.2"; the mean alone of a single run."""
-        number = f"{self.mean:.{self.column.digits}f}"
+        """The mean and its interval, "96.9 ± 1.2", or "96.9 (95.4, 98.2)" if that is the
+        evaluator's; the mean alone of a single run."""
+        number = self.column.shown(self.mean)
+        if self.ends:
+            return f"{number} ({', '.join(map(self.column.shown, self.ends))})"
         if len(self.values) > 1:
-            number += f"{plus_minus}{interval(self.values):.{self.column.digits}f}"
+            number += plus_minus + self.column.shown(interval(self.values))
         return number
 
 
@@ -121,15 +138,21 @@ def make_row(runs: Sequence[Run], columns: dict[str, Column], commit: str | None
     commits = sorted({summary["commit"] for summary in summaries if summary["commit"]})
     row = []
     for title, column in columns.items():
-        values = [s["metrics"][column.metric] for s in summaries if column.metric in s["metrics"]]
-        lacking = [f"no {column.metric}"] if len(values) < len(summaries) else []
+        unit = 100 if column.percent else 1
+        found = {
+            metric: [unit * s["metrics"][metric] for s in summaries if metric in s["metrics"]]
+            for metric in column.metrics
+        }
+        lacking = [f"no {metric}" for metric, of in found.items() if len(of) < len(summaries)]
+        values, *ends = found.values()
         row.append(
             Cell(
                 row=runs[0].row,
                 title=title,
                 column=column,
-                values=tuple(100 * v if column.percent else v for v in values),
+                values=tuple(values),
                 missing="; ".join(obstacles or lacking),
+                ends=(min(ends[0]), max(ends[1])) if ends and all(ends) else (),
                 folders=tuple(run.folder for run in runs),
                 commits=tuple(commits),
             )
@@ -155,8 +178,10 @@ def judge(column: Sequence[Cell]) -> list[Cell]:
 
 def note(rows: Rows) -> str:
     """What the marks in the table mean."""
-    seeds = len(rows[0][0].folders)
-    spread = ", 95% interval by Student's t" if seeds > 1 else ""
+    seeds, shown = len(rows[0][0].folders), {cell.column.interval for cell in rows[0]}
+    spread = ", 95% interval by Student's t" if seeds > 1 and "seeds" in shown else ""
+    if "evaluator" in shown:
+        spread += ", in brackets the evaluator's own 95% intervals, from the lowest to the highest"
     star = f"* differs from {rows[0][0].row!r} at p < {SIGNIFICANT}"
     if seeds < (least := pairs_needed(SIGNIFICANT)):
         star = f"no row is marked as different: p < {SIGNIFICANT} takes {least} seeds"
@@ -229,6 +254,7 @@ def comma_separated(rows: Rows) -> str:
                 cell.column.metric,
                 cell.mean if shown else "",
                 interval(cell.values) if shown and len(cell.values) > 1 else "",
+                *((cell.ends if shown else ()) or ("", "")),
                 len(cell.values),
                 "" if cell.p is None else cell.p,
                 int(cell.best),

@@ -45,8 +45,8 @@ LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer:
     """The run's tokenizer; made at its first start, the saved one afterwards.
 
-    A pretrained text encoder brings its own: of `data.tokenizer` only the length counts. A run that
-    begins with what another has learned has the other's.
+    A pretrained text encoder brings its own: of `data.tokenizer` only the length counts, as it
+    does where a run begins with what another has learned, and has the other's.
     """
     saved = folder / TOKENIZER
 
@@ -57,7 +57,8 @@ def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer
         shutil.rmtree(partial, ignore_errors=True)
         if config.start:
             configs.read(config.start)  # that it is a run
-            shutil.copytree(Path(config.start) / TOKENIZER, partial)
+            length = config.data.tokenizer.get("length")
+            tokenizers.load(Path(config.start) / TOKENIZER, length).save(partial)
             partial.rename(saved)
             return
         choice = config.data.tokenizer

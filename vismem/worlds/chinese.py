@@ -74,6 +74,7 @@ CHINESE = Language(
         "relation": _RELATIONS,
         "to": _PLACES,
         "side": _SIDES,
+        "its_side": {side: tuple(f"它{word}" for word in words) for side, words in _SIDES.items()},
         "direction": _SIDES,
         "way": {
             "left of": ("左",),
@@ -136,8 +137,9 @@ CHINESE = Language(
         "in": ("{place}",),
         "into": ("{to}",),
         "beside": ("{the}的{side}",),
+        "beside it": ("{the}的{side}", "{its_side}"),
         "beside two": ("{the}的{side}、{other}的{second_side}",),
-        "add": ("在{where}画{a}", "在{where}加{a}"),
+        "add": ("在{where}画{a}", "在{where}加{a}", "在{where}放{a}", "把{a}放在{where}"),
         "again": ("再画一个一样的，但在{direction}", "再来一个一样的，但在{direction}"),
         "remove": ("去掉{the}", "删除{the}"),
         "put back": ("把你去掉的放回来", "恢复你去掉的图形"),

@@ -43,7 +43,7 @@ _COUNTS = ("none", "one", "many")
 _NESTED = {
     **dict.fromkeys("abc", ("a",)),
     **dict.fromkeys(("the", "other"), ("the",)),
-    "where": ("in", "beside", "beside two"),
+    "where": ("in", "beside", "beside it", "beside two"),
     "whither": ("into", "beside", "beside two"),
 }
 # Slot -> the one whose words it takes.

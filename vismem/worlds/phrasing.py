@@ -4,6 +4,7 @@ from random import Random
 
 from vismem.errors import UserError
 from vismem.worlds.instructions import (
+    IT,
     Add,
     Again,
     Alter,
@@ -58,7 +59,12 @@ def phrase(instruction: Instruction, language: Language, chance: Random) -> str:
         for (side, thing), beside in zip(_ENDS, where):
             slots[side] = language.word("side", beside.side, chance)
             slots[thing] = the(beside.thing)
-        return language.say("beside two" if len(where) == 2 else "beside", chance, **slots)
+        if len(where) == 2:
+            return language.say("beside two", chance, **slots)
+        if where[0].thing == IT and inside == "in":  # a thing to be moved has a left of its own
+            slots["its_side"] = language.word("its_side", where[0].side, chance)
+            return language.say("beside it", chance, **slots)
+        return language.say("beside", chance, **slots)
 
     match instruction:
         case Add(kind, where):
@@ -95,7 +101,9 @@ def parse(text: str, language: Language) -> Instruction:
     def place(words: str, inside: str, slot: str) -> Where:
         if found := language.match(inside, words):
             return (In(language.value(slot, found[slot])),)
-        found = language.match("beside two", words) or language.match("beside", words)
+        found = language.match("beside two", words) or language.match("beside it", words)
+        if "its_side" in found:
+            return (Beside(language.value("its_side", found["its_side"]), IT),)
         return tuple(
             Beside(language.value("side", found[side]), the(found[thing]))
             for side, thing in _ENDS[: len(found) // 2]

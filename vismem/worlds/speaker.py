@@ -101,7 +101,7 @@ class Turn:
       instruction: its logical form.
       claim: what it asks for: that this is done, and everything else as it was.
       scene: the scene after it, one of those of which the claim holds.
-      needs_memory: whether the scene before it does not tell what is asked (instructions.py).
+      needs_memory: whether the scene before it does not tell what is asked (meaning.py).
     """
 
     text: str
