@@ -88,6 +88,7 @@ def test_the_installed_command_starts_itself_again_for_huge_pages(command, monke
         ("objective.name=flw", "objective.name: unknown name 'flw'; did you mean 'flow'?"),
         ("objective.unrol=3", "objective.unrol: unknown key; did you mean 'unroll'?"),
         ("text.name=transfomer", "text.name: unknown name"),
+        ("drawing.solver=reveal", "drawing.solver='reveal': not for flow; take ancestral or"),
         ("evaluators.grid=3", "evaluators={'grid': 3}: expected"),
         ("mesh.data=7", "mesh"),
         ("mesh.fsdp=3", "mesh"),
