@@ -132,6 +132,7 @@ def make_evaluators(
                 data=config.data,
                 seed=config.seed,
                 folder=folder,
+                open_expander=expander,
             ),
         )
     return evaluators
