@@ -90,6 +90,8 @@ def test_the_installed_command_starts_itself_again_for_huge_pages(command, monke
         ("text.name=transfomer", "text.name: unknown name"),
         ("drawing.solver=reveal", "drawing.solver='reveal': not for flow; take ancestral or"),
         ("evaluators.grid=3", "evaluators={'grid': 3}: expected"),
+        ("evaluators.c={'name': 'claims', 'expander': 'none'}", "none: not a run"),
+        ("evaluators.c={'name': 'claims', 'expander': 3}", "evaluators.c.expander=3: expected str"),
         ("mesh.data=7", "mesh"),
         ("mesh.fsdp=3", "mesh"),
         ("steps=none", "set exactly one of steps, examples, epochs"),
