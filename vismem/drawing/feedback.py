@@ -122,8 +122,8 @@ class BestOfN:
 
 @dataclass(frozen=True)
 class Redraw:
-    """Makes the best drawing noisy again and draws on from there, with the memory of it;
-    where memory has not learned to go from step to step (`objective.unroll=1`) without it, as a warning says.
+    """Makes the best drawing noisy again and draws on from there, with the memory of it or,
+    with a warning, without it, where memory has not learned to go along (`objective.unroll=1`).
 
     Attributes:
       since: the time in [0, 1) from which it is drawn again: 0 leaves nothing of the picture, and
