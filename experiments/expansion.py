@@ -1,7 +1,7 @@
 """Vague requests to full descriptions of scenes of the tiny world.
 
     vismem train experiments/expansion.py
-    vismem draw runs/quickstart "something blue" --expand runs/expansion
+    vismem draw runs/quickstart "something blue" --expand
 
 What to expect is in experiments/RESULTS.md.
 """

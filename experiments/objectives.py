@@ -1,10 +1,17 @@
-"""The ways to draw, with one backbone and one budget of pictures: the quickstart's.
+"""The ways to draw, with one backbone: by as many pictures as the quickstart, and as many seconds.
 
-    vismem train experiments/objectives.py:gan      # or flow, diffusion, regress, gan-from-flow
+    vismem train experiments/quickstart.py       # first: what gan-from-flow goes on from
+    vismem train experiments/autoencoder.py      # first: the grid that masked and latent draw on
+    vismem train experiments/objectives.py:gan   # or another row
     vismem sweep experiments/objectives.py --jobs 1
     vismem table experiments/objectives.py
 
-What came out is in experiments/RESULTS.md.
+A row with "-seconds" trains for as long as flow does, the others on as many pictures. With
+"expanded" or "gan,expanded" for the argument, drawings of what runs/expansion
+(experiments/expansion.py) makes of vague captions have a column too, which is else empty; it is
+`--config.evaluators.others.expander=runs/expansion`. "classified" is the share of 128 pictures for
+which, of 32 captions, the right one has the lowest loss (`zeroshot` of experiments/towers.py has
+the same classes). What came out is in experiments/RESULTS.md.
 """
 
 from pathlib import Path
@@ -14,8 +21,8 @@ from ml_collections import ConfigDict
 from vismem import config
 from vismem.errors import UserError
 
-# Where each differs from the quickstart. Only the first two know drawing without a text. The last
-# goes on from what the quickstart has learned, so that its budget comes on top.
+# Where each differs from the quickstart. What goes on from the quickstart has its budget on top.
+# Tokens and codes have no colours to mix, and patches of 2 x 2 are as many pixels as its patches.
 ROWS = {
     "flow": {},
     "diffusion": {
@@ -38,18 +45,43 @@ ROWS = {
         "optimizer": {"name": "adamw", "lr": 2e-4, "b1": 0.0, "b2": 0.99, "schedule": "constant"},
         "drawing": {"steps": 2, "solver": "euler", "guidance_scale": 1.0},
     },
+    "masked": {
+        "painter.patch": 2,
+        "painter.palette": 0,
+        "objective": {
+            "name": "masked",
+            "autoencoder": "runs/autoencoder",
+            "steps": 2,
+            "chains": 0.25,
+        },
+        "drawing": {"steps": 12, "solver": "reveal", "guidance_scale": 1.75},
+    },
+    "latent": {
+        "painter.patch": 2,
+        "painter.palette": 0,
+        "objective.autoencoder": "runs/autoencoder",
+    },
 }
 
 
 def get_config(argument: str = "") -> ConfigDict:
-    """The config; `argument` is a row, flow by default."""
-    if argument and argument not in ROWS:
-        raise UserError(f"objectives.py:{argument}: the argument is one of {', '.join(ROWS)}")
+    """The config; `argument` is a row, flow by default, "expanded", or both: "gan,expanded"."""
+    row = argument.removesuffix("expanded").removesuffix(",") or "flow"
+    if row not in ROWS:
+        raise UserError(
+            f"objectives.py:{argument}: the argument is expanded or one of {', '.join(ROWS)}"
+        )
     base = config.load(str(Path(__file__).with_name("quickstart.py")))
-    base.evaluators.diversity = {"name": "diversity", "every": 1_200}
-    base.evaluators.distribution = {"name": "distribution", "encoder": {"name": "cnn"}}
-    settings = ROWS[argument or "flow"].items()
-    return config.override(base, (f"--config.{key}={value!r}" for key, value in settings))
+    encoder = {"name": "cnn"}
+    base.evaluators.diversity = {"name": "diversity", "every": 1_200, "encoder": encoder}
+    base.evaluators.distribution = {"name": "distribution", "encoder": encoder}
+    base.evaluators.speed = {"name": "speed"}
+    if argument.endswith("expanded"):
+        base.evaluators.others.expander = "runs/expansion"
+    config.override(base, (f"--config.{key}={value!r}" for key, value in ROWS[row].items()))
+    if base.objective.name != "gan":  # which has no loss of a picture with a text
+        base.evaluators.generative = {"name": "generative", "count": 128, "draws": 8}
+    return base
 
 
 def sweep() -> dict:
@@ -62,13 +94,22 @@ def table() -> dict:
     return {
         "exact claims": {"metric": "test/exact_claim", "percent": True},
         "vague": {"metric": "vague/exact_claim", "percent": True},
+        "vague, expanded": {"metric": "vague, expanded/exact_claim", "percent": True},
         "object F1": {"metric": "test/object_f1", "percent": True},
         "distinct of 16": {"metric": "diversity/distinct", "digits": 1},
+        "distance of 16, random CNN": {"metric": "diversity/distance, random cnn", "digits": 2},
+        "recall of 16, random CNN": {"metric": "diversity/recall, random cnn", "percent": True},
+        "coverage of 16, random CNN": {"metric": "diversity/coverage, random cnn", "percent": True},
         "Frechet, random CNN": {
             "metric": "frechet, random cnn",
             "digits": 3,
             "best": "min",
         },
         "coverage, random CNN": {"metric": "coverage, random cnn", "percent": True},
-        "images/s": {"metric": "images_per_second"},
+        "classified": {"metric": "test/generative/top1", "percent": True},
+        "pictures/s drawn": {"metric": "drawing/pictures_per_second", "digits": 0},
+        "drawing steps": {"metric": "drawing/steps", "digits": 0, "best": "min"},
+        "evaluations": {"metric": "drawing/evaluations", "digits": 0, "best": "min"},
+        "training steps": {"metric": "steps", "digits": 0, "best": "min"},
+        "seconds": {"metric": "seconds", "digits": 0, "best": "min"},
     }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Rooms are imported inside the commands: help and mistakes should not wait for jax.
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk, which the system says without a file's name
+EXPANDER = "runs/expansion"  # what `vismem train experiments/expansion.py` makes
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,6 +71,18 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def expander(folder: str) -> str:
+    """The folder of a run; a text that follows --expand is taken for one."""
+    from vismem import config
+
+    if not Path(folder, config.FILE).is_file():
+        raise argparse.ArgumentTypeError(
+            f"{folder!r} is not a run; texts go before --expand, and {EXPANDER}, which it takes by "
+            "default, is made by `vismem train experiments/expansion.py`"
+        )
+    return folder
+
+
 def arguments() -> argparse.ArgumentParser:
     parser = Parser(prog="vismem", description="Draws images from language, with a memory.")
     parser.add_argument("--version", action="version", version=f"vismem {__version__}")
@@ -115,7 +128,12 @@ def arguments() -> argparse.ArgumentParser:
         help="show every step's estimate, and what each memory slot attended to",
     )
     sub.add_argument(
-        "--expand", metavar="RUN2", help="draw full descriptions that this run makes of the texts"
+        "--expand",
+        metavar="RUN2",
+        nargs="?",
+        type=expander,
+        const=EXPANDER,
+        help=f"draw full descriptions that this run makes of the texts ({EXPANDER})",
     )
     sub.add_argument(
         "--conversation", action="store_true", help="the texts are the turns of one conversation"

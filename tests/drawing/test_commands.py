@@ -82,6 +82,42 @@ def test_a_conversation_on_a_sheet(artist, tmp_path):
     assert Image.open(out).height > 2 * plain[1]
 
 
+def test_what_is_asked_for_can_be_expanded(artist, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    drawn, opened = [], []
+
+    class Known:
+        def expand(self, texts, seed):
+            return [f"{text}, in full" for text in texts]
+
+    def opens(folder):
+        opened.append(folder)
+        return Known()
+
+    draw = artist.draw
+    monkeypatch.setattr("vismem.training.run.expander", opens)
+    monkeypatch.setattr(artist, "draw", lambda texts, **how: drawn.append(texts) or draw(texts))
+    command = ["draw", "run", "something blue", "--expand"]
+    assert cli.main([*command[:3], "--out", "plain.png"]) == 0
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(command)
+    assert "'runs/expansion' is not a run" in capsys.readouterr().err
+    for folder in ("runs/expansion", "other"):
+        Path(folder).mkdir(parents=True)
+        Path(folder, "config.json").write_text("{}")
+    assert cli.main(command) == 0
+    assert cli.main([*command, "other"]) == 0
+    assert cli.main(["draw", "run", "--expand", "other", "something blue"]) == 0
+    assert drawn == [["something blue"]] + 3 * [["something blue, in full"]]
+    assert opened == ["runs/expansion", "other", "other"]
+    for swallowed in (["a star"], ["a star", "a cross"]):
+        with pytest.raises(SystemExit, match="2"):
+            cli.main(["draw", "run", "--expand", *swallowed])
+        error = capsys.readouterr().err
+        assert "'a star' is not a run; texts go before --expand" in error
+        assert error.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_a_trained_run_edits(files, tmp_path):
     settings = (

@@ -146,6 +146,14 @@ def counted(artist):
     return rows
 
 
+def test_redrawing_says_where_it_leaves_memory_out(caplog):
+    for chained, warnings in ((True, 0), (False, 1)):
+        caplog.clear()
+        objective = SimpleNamespace(redraws=True, chained=chained)
+        Redraw().check(SimpleNamespace(objective=objective))
+        assert [("without it" in line) for line in caplog.messages] == [True] * warnings
+
+
 @pytest.mark.parametrize(
     ("name", "solver"), [*((name, "euler") for name in STRATEGIES), ("redraw", "heun")]
 )

@@ -16,6 +16,7 @@ from vismem.evaluation.grid import Grid
 from vismem.evaluation.loss import ValidationLoss
 from vismem.evaluation.nearest import nearest
 from vismem.evaluation.reconstruction import Reconstruction
+from vismem.evaluation.speed import Speed
 from vismem.objectives.autoencode import Autoencode
 
 TINY = DataConfig(source={"name": "world", "preset": "tiny"})
@@ -51,6 +52,49 @@ def test_claims_reports_every_set_it_is_asked_for():
     assert results["test/exact_claim"] == results["length/exact_claim"] == 1
     assert {len(e.scene.things) for e in claims.examples["test"]} == {1, 2}
     assert {len(e.scene.things) for e in claims.examples["length"]} == {3}
+
+
+def test_expansions_are_held_against_the_claims_of_their_requests():
+    drawn = {}
+
+    class Drawer:
+        def draw(self, texts, *, params, seed):
+            blank = np.zeros((32, 32, 3), np.uint8)
+            images = [drawn[text].image(32) if text in drawn else blank for text in texts]
+            return Drawing(np.stack(images), carry=None)
+
+    def opened(folder):
+        assert folder == "there"
+        expand = lambda texts, seed: [f"{text}, in full" for text in texts]  # noqa: E731
+        return SimpleNamespace(expand=expand)
+
+    given = dict(artist=Drawer(), data=TINY, seed=0, count=3, open_expander=opened)
+    claims = Claims(**given, sets=("vague",), expander="there")
+    drawn |= {f"{e.text}, in full": e for e in claims.examples["vague"]}
+    results = claims.run({"ema": None})
+    assert results["vague, expanded/exact_claim"] == 1
+    assert results["vague/exact_claim"] == 0
+    assert "vague, expanded/exact_claim" not in Claims(**given, sets=("vague",)).run({"ema": None})
+    with pytest.raises(UserError, match="'vague' is left out"):
+        Claims(**given, sets=("test",), expander="there")
+
+
+def test_speed_leaves_out_the_drawing_that_compiles(monkeypatch):
+    now, seeds = [0.0], []
+
+    class Slow:
+        config = SimpleNamespace(steps=7)
+
+        def draw(self, texts, *, params, seed=None):
+            seeds.append(seed)
+            now[0] += {None: 100.0, 0: 2.0, 1: 3.0, 2: 50.0}[seed]
+            return Drawing(np.zeros((len(texts), 1, 1, 3), np.uint8), carry=None, evaluations=14)
+
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    found = Speed(artist=Slow(), data=TINY, count=6, rounds=3).run({"ema": None})
+    assert found.pop("drawing/pictures_per_second") == 6 / 3.0
+    assert found == {"drawing/steps": 7, "drawing/evaluations": 14}
+    assert seeds == [None, 0, 1, 2]
 
 
 def test_mistakes_are_named():

@@ -177,6 +177,9 @@ def test_the_generator_chooses_the_caption_of_the_lowest_loss():
     assert found["test/generative/top1"] == 1
     brightness.clear()
     assert Generative(**options).run({"ema": None})["test/generative/top1"] < 0.5
+    adversaries = SimpleNamespace(players=("critic", "generator"), advance=None)
+    with pytest.raises(UserError, match=r"generative: .* leave it out"):
+        Generative(**options | {"objective": adversaries})
 
 
 def test_what_a_near_miss_changed():

@@ -1,7 +1,6 @@
 """GAN and regression: what the players are paid for, and steps that go on from one another."""
 
 from functools import partial
-from types import SimpleNamespace
 
 import flax.linen as nn
 import jax
@@ -9,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vismem.drawing import SOLVERS, solvers
 from vismem.drawing.scan import Guidance, draw
-from vismem.drawing.solvers import Euler, Heun
+from vismem.drawing.solvers import Euler
 from vismem.errors import UserError
 from vismem.models.critic import Reading, Verdict
 from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
@@ -214,6 +214,6 @@ def test_mistakes_are_named():
         make(GAN, critic_steps=0)
     with pytest.raises(UserError, match=r"objective\.widths"):
         make(GAN, widths=(4, 8, 16, 32))
-    solver = SimpleNamespace(times=Heun(2).times)
-    with pytest.raises(UserError, match="take euler"):
-        Heun.advance(solver, make(Regress), jnp.array(0), jnp.zeros(()), jnp.zeros(()), ())
+    for solver in {*SOLVERS} - {"euler"}:
+        with pytest.raises(UserError, match=r"take euler$"):
+            solvers.make(solver, 2, make(Regress))

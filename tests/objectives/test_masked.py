@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vismem.drawing import SOLVERS, solvers
 from vismem.drawing.scan import Guidance, draw
-from vismem.drawing.solvers import Heun, Multistep, Renoise, Reveal, RevealEvenly, rest
+from vismem.drawing.solvers import Reveal, RevealEvenly, rest
 from vismem.errors import UserError
 from vismem.models.generator import Carry, MemoryConfig, PainterConfig, StrategyConfig
 from vismem.objectives.flow import Flow
@@ -182,17 +183,14 @@ def test_mistakes_in_its_options_are_named():
         make(ratio=(0.9, 0.5))
 
 
-def test_what_draws_no_tokens_has_none_to_reveal():
-    solver, flow = Reveal(4), object.__new__(Flow)
-    with pytest.raises(UserError, match=r"drawing\.solver: .*no tokens"):
-        solver.advance(flow, jnp.array(0), None, None, None)
-
-
-def test_solvers_of_a_path_are_refused():
-    """They would mix tokens as if they were pixels."""
-    masked = make()
-    canvas = masked.start(jax.random.key(0), (1, CELLS, CELLS, VOCAB))
-    for solver in (Heun(4), Multistep(4), Renoise(4)):
-        memo = solver.start(canvas, jax.random.key(0))
-        with pytest.raises(UserError, match=r"drawing\.solver"):
-            solver.advance(masked, jnp.array(0), canvas, canvas, memo)
+def test_tokens_and_paths_take_solvers_of_their_own():
+    """Those of a path would mix tokens as if they were pixels."""
+    for solver in SOLVERS:
+        of_tokens = solver in ("euler", "reveal", "reveal_evenly")
+        of_path = not solver.startswith("reveal")
+        for objective, fits in ((make(), of_tokens), (object.__new__(Flow), of_path)):
+            if fits:
+                assert len(solvers.make(solver, 4, objective).times) > 4
+            else:
+                with pytest.raises(UserError, match=rf"drawing\.solver='{solver}': .*euler or "):
+                    solvers.make(solver, 4, objective)

@@ -141,6 +141,7 @@ def each(config: DataConfig, split: str, count: int, spread: bool = False) -> It
     for place in range(count):
         try:
             example = records[place * len(records) // count if spread else place]
+            example = example | {"image": fit(example["image"], config.size)}
         except UserError as error:
             if config.on_error == "raise":
                 raise UserError(f"{error} (data.on_error=skip passes over it)") from error

@@ -85,7 +85,7 @@ class TfdsSource:
         return len(self._records) * self._texts
 
     def __getitem__(self, index: int) -> Example:
-        place = index // self._texts
+        place, turn = divmod(index, self._texts)
         record, name = self._records[place], f"{self._where} record {place}"
         image = record[self._names["image"]]
         texts, several = self._read(record, name)

@@ -11,11 +11,10 @@ import jax
 import numpy as np
 
 from vismem import registry
-from vismem.drawing import DIVERSITY, SOLVERS, sessions
+from vismem.drawing import DIVERSITY, SOLVERS, sessions, solvers
 from vismem.drawing.diversity import PLAIN, Diversity
 from vismem.drawing.pull import Pull
 from vismem.drawing.scan import Branches, Guidance, draw
-from vismem.drawing.solvers import rest
 from vismem.errors import UserError
 from vismem.models.generator import Carry
 from vismem.objectives.base import Params
@@ -131,9 +130,9 @@ class Artist:
           pull: moves estimates while they are drawn.
 
         Raises:
-          UserError: no text, an empty one, an unknown solver, steps below 1, guidance that is not
-            finite; a second turn from a model that has not learned from conversations; pixels to be
-            kept of no picture; a time outside [0, 1).
+          UserError: no text, an empty one, a solver that is unknown or not for the objective, steps
+            below 1, guidance that is not finite; a second turn from a model that has not learned
+            from conversations; pixels to be kept of no picture; a time outside [0, 1).
         """
         if not len(texts):
             raise UserError("draw: there is no text; say what to draw")
@@ -214,7 +213,7 @@ class Artist:
         way = (steps, solver, scale, diversity, trace, since)
         if way not in self._compiled:
             guidance = Guidance(scale, self.config.guidance_interval, self.config.memory_guidance)
-            schedule = rest(registry.resolve(SOLVERS, solver, "drawing.solver")(steps), since)
+            schedule = solvers.rest(solvers.make(solver, steps, self.objective), since)
 
             def program(
                 params: Any, tokens: Any, key: Any, carry: Any, kept: Any, again: Any, pull: Any

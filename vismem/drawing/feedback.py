@@ -6,6 +6,7 @@ its score never falls. What a picture costs is counted in passes through the net
 generator's, and the critic's image tower's.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,6 +21,8 @@ from vismem.drawing.sessions import turn_seed
 from vismem.errors import UserError
 from vismem.models.generator import Carry
 from vismem.worlds import clauses
+
+log = logging.getLogger(__name__)
 
 BACKWARD = 3  # passes that a gradient counts as: one forward, and twice its work backward
 
@@ -119,7 +122,8 @@ class BestOfN:
 
 @dataclass(frozen=True)
 class Redraw:
-    """Makes the best drawing noisy again and draws on from there, with the memory of it.
+    """Makes the best drawing noisy again and draws on from there, with the memory of it or,
+    with a warning, without it, where memory has not learned to go along (`objective.unroll=1`).
 
     Attributes:
       since: the time in [0, 1) from which it is drawn again: 0 leaves nothing of the picture, and
@@ -134,6 +138,11 @@ class Redraw:
             raise UserError(
                 "feedback: redraw: the run's objective takes no drawing back to noise; "
                 "take best_of_n or gradient"
+            )
+        if not artist.objective.chained:
+            log.warning(
+                "feedback: redraw: the run has learned to carry no memory from step to step, so "
+                "that drawings are taken up again without it"
             )
 
     def draw(self, task: Task, best: Best, number: int) -> Drawing:

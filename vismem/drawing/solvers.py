@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vismem import registry
+from vismem.drawing import SOLVERS
 from vismem.errors import UserError
 from vismem.objectives.base import Drawer
 
@@ -22,9 +24,11 @@ Array = jax.Array
 class Solver(Protocol):
     """Attributes:
     times: float32 [N + 1], the time of each of N network evaluations, then 1.
+    needs: a method that only the objectives have which it can draw with.
     """
 
     times: np.ndarray
+    needs: str
 
     def start(self, canvas: Array, key: Array) -> Any:
         """What `advance` wants to remember, before the first evaluation at `canvas` [B, H, W, C];
@@ -38,6 +42,8 @@ class Solver(Protocol):
 
 class Euler:
     """First order, one evaluation a step."""
+
+    needs = "advance"
 
     def __init__(self, steps: int):
         self.times = np.linspace(0, 1, steps + 1, dtype=np.float32)
@@ -56,6 +62,8 @@ class Heun:
     Evaluations alternate: a step on trial along the first velocity, then the step itself along the
     mean of both. Memory passes through both.
     """
+
+    needs = "velocity"
 
     def __init__(self, steps: int):
         grid = np.linspace(0, 1, steps + 1, dtype=np.float32)
@@ -83,6 +91,8 @@ class Multistep:
     last step are of first order: before the one there is no estimate, after the other no finite
     step.
     """
+
+    needs = "log_snr"
 
     def __init__(self, steps: int):
         self.times = np.linspace(0, 1, steps + 1, dtype=np.float32)
@@ -112,6 +122,8 @@ class Renoise:
     is decided.
     """
 
+    needs = "path"  # tokens have `renoise` too, but no noise
+
     def __init__(self, steps: int):
         self.times = np.linspace(0, 1, steps + 1, dtype=np.float32) ** 2
 
@@ -119,8 +131,6 @@ class Renoise:
         return key
 
     def advance(self, objective, index, canvas, estimate, memo):
-        if hasattr(objective, "reveal"):
-            raise UserError("drawing.solver: renoise is for pictures; tokens take reveal")
         now, to = interval(self.times, index)
         clean = jnp.ones(len(canvas))
         anew = objective.renoise(estimate, clean, to * clean, jax.random.fold_in(memo, index))
@@ -133,6 +143,8 @@ class Ancestral:
 
         X_s = a_s Y + k * (noise in X_t) + sqrt(b_s^2 - k^2) * noise,     k = a_t b_s^2 / (a_s b_t)
     """
+
+    needs = "path"
 
     def __init__(self, steps: int):
         self.times = np.linspace(0, 1, steps + 1, dtype=np.float32)
@@ -155,6 +167,8 @@ class Reveal:
     with the cosine schedule of MaskGIT (Chang et al. 2022): few at first, many in the end.
     """
 
+    needs = "reveal"
+
     def __init__(self, steps: int):
         self.times = 1 - np.cos(np.pi / 2 * np.linspace(0, 1, steps + 1)).astype(np.float32)
 
@@ -162,8 +176,6 @@ class Reveal:
         return key
 
     def advance(self, objective, index, canvas, estimate, memo):
-        if not hasattr(objective, "reveal"):
-            raise UserError("drawing.solver: the objective draws no tokens to reveal; take euler")
         _, to = interval(self.times, index)
         return objective.reveal(canvas, estimate, to, jax.random.fold_in(memo, index)), memo
 
@@ -174,6 +186,20 @@ class RevealEvenly(Reveal):
 
     def __init__(self, steps: int):
         self.times = np.linspace(0, 1, steps + 1, dtype=np.float32)
+
+
+def make(name: str, steps: int, objective: Drawer) -> Solver:
+    """The solver of a name, UserError if the objective cannot be drawn with it."""
+    solver = registry.resolve(SOLVERS, name, "drawing.solver")
+    if not hasattr(objective, solver.needs):
+        fitting = [
+            other
+            for other in SOLVERS
+            if hasattr(objective, registry.resolve(SOLVERS, other, "drawing.solver").needs)
+        ]
+        kind = type(objective).__name__.lower()
+        raise UserError(f"drawing.solver={name!r}: not for {kind}; take {' or '.join(fitting)}")
+    return solver(steps)
 
 
 def rest(solver: Solver, time: float) -> Solver:

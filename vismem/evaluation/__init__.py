@@ -18,5 +18,6 @@ EVALUATORS = {
     "probe": "vismem.evaluation.probe:Probe",
     "reconstruction": "vismem.evaluation.reconstruction:Reconstruction",
     "retrieval": "vismem.evaluation.retrieval:Retrieval",
+    "speed": "vismem.evaluation.speed:Speed",
     "zeroshot": "vismem.evaluation.zeroshot:ZeroShot",
 }

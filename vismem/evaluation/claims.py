@@ -1,6 +1,6 @@
 """Whether drawings obey their texts: computed by the world's oracle, not judged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from vismem import worlds
 from vismem.data import DataConfig
 from vismem.drawing.artist import Artist
 from vismem.errors import UserError
+from vismem.evaluation.expander import Expander
 from vismem.registry import nearest
 from vismem.worlds import oracle
 from vismem.worlds.scores import object_scores, relation_similarity
@@ -22,6 +23,7 @@ SETS = {
     "vague": ("test", "vague", (1, 2)),
     "length": ("length", "fixed", (None,)),
 }
+EXPANDED = "vague, expanded"
 
 
 class Claims:
@@ -39,6 +41,9 @@ class Claims:
         "compositional": the same with pairs of shape and colour never seen in training; "vague":
         captions that leave things open; "length": one thing more than in training.
       count: captions a set.
+      expander: folder of a run of `expand`, "" for none. What it makes of the captions of "vague"
+        is drawn as well, and held against the captions' own claims.
+      open_expander: reads such a folder.
     """
 
     def __init__(
@@ -49,6 +54,8 @@ class Claims:
         seed: int,
         sets: tuple[str, ...] = ("test", "compositional", "vague", "length"),
         count: int = 512,
+        expander: str = "",
+        open_expander: Callable[[str], Expander] | None = None,
     ):
         if data.source.get("name") != "world":
             found = data.source.get("name")
@@ -56,6 +63,10 @@ class Claims:
         for name in sets:
             if name not in SETS:
                 raise UserError(f"evaluators: claims has no set {name!r}; {nearest(name, SETS)}")
+        if expander and "vague" not in sets:
+            raise UserError(
+                f"evaluators: claims: expander={expander!r}: the set 'vague' is left out"
+            )
         world = worlds.world(data.source.get("preset", "default"))
         lang = data.source.get("lang", "en")
         self.examples: dict[str, list[Example]] = {}
@@ -65,15 +76,19 @@ class Claims:
                 world.example(split, i, lang=lang, style=style, count=things[i % len(things)])
                 for i in range(count)
             ]
+        self.texts = {name: [e.text for e in found] for name, found in self.examples.items()}
+        if expander:
+            self.examples[EXPANDED] = self.examples["vague"]
+            self.texts[EXPANDED] = open_expander(expander).expand(self.texts["vague"], seed=seed)
         self.artist, self.seed = artist, seed
 
     def run(self, state: Mapping[str, Any]) -> dict[str, float]:
-        """Numbers in [0, 1] by name, "test/exact_claim" and so on."""
+        """Numbers in [0, 1] by name, "test/exact_claim" and so on; with an expander "vague,
+        expanded/exact_claim" too."""
         results = {}
         for name, examples in self.examples.items():
-            texts = [example.text for example in examples]
-            images = self.artist.draw(texts, params=state["ema"], seed=self.seed).images
-            results |= {f"{name}/{key}": v for key, v in score(examples, images).items()}
+            drawing = self.artist.draw(self.texts[name], params=state["ema"], seed=self.seed)
+            results |= {f"{name}/{key}": v for key, v in score(examples, drawing.images).items()}
         return results
 
 

@@ -40,7 +40,8 @@ class Expander:
         seed: int = 0,
         temperature: float = 0.5,
     ) -> list[str]:
-        """A description for every request; the same request again may be given another.
+        """A description for every request; the same request again may be given another. Where the
+        model has nothing to say it is the request.
 
         Args:
           params: instead of the expander's own.
@@ -62,5 +63,6 @@ class Expander:
             rows = np.minimum(np.arange(start, start + size), len(texts) - 1)
             tokens = np.stack([self.tokenizer.encode(texts[row]) for row in rows])
             made = self._expand(params, tokens, how, jax.random.fold_in(key, start))
-            found += map(self.tokenizer.decode, np.asarray(made)[: len(texts) - start])
+            descriptions = map(self.tokenizer.decode, np.asarray(made)[: len(texts) - start])
+            found += [d if d.strip() else texts[start + i] for i, d in enumerate(descriptions)]
         return found

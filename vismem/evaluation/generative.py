@@ -40,8 +40,12 @@ class Generative:
         draws: int = 16,
         template: str = "{}",
     ):
-        if not hasattr(objective, "advance"):
-            raise UserError("evaluators: generative needs an objective that draws, such as flow")
+        if not hasattr(objective, "advance") or len(objective.players) > 1:
+            name = type(objective).__name__.lower()
+            raise UserError(
+                f"evaluators: generative: {name} has no loss of a picture with a text; leave it "
+                "out, or take an objective that draws without a critic, such as flow"
+            )
         self.split, self.task = split, classes(data, split, count, (template,))
         self.images = np.stack([fit(image, data.size) for image in self.task.images])
         self.tokens = np.stack(

@@ -51,10 +51,10 @@ class Refiner(Generative):
         """A canvas may go beyond the codec's bound on the way, as in training."""
         return estimate
 
-    def _no_path(self, *_: jax.Array) -> jax.Array:
-        raise UserError("drawing.solver: only flow and diffusion have a path to solve; take euler")
-
-    renoise = velocity = log_snr = path = _no_path
+    def renoise(
+        self, canvas: jax.Array, time: jax.Array, to: jax.Array, key: jax.Array
+    ) -> jax.Array:
+        raise UserError("draw: again: the run's objective takes no drawing back to noise")
 
     # --- training ------------------------------------------------------------------------------
 

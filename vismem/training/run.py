@@ -18,6 +18,7 @@ from vismem import registry
 from vismem.config import RunConfig
 from vismem.data import Source, tokenizers
 from vismem.data.tokenizers import Tokenizer
+from vismem.drawing import solvers
 from vismem.drawing.artist import Artist
 from vismem.errors import UserError
 from vismem.evaluation import EVALUATORS
@@ -77,8 +78,11 @@ def make_objective(config: RunConfig, tokenizer: Tokenizer, mesh: Mesh | None = 
 
     Args:
       mesh: over which its batches will be sharded; one device by default.
+
+    Raises:
+      UserError: also if `drawing.solver` is not for it.
     """
-    return registry.build(
+    objective = registry.build(
         OBJECTIVES,
         config.objective,
         "objective",
@@ -92,6 +96,9 @@ def make_objective(config: RunConfig, tokenizer: Tokenizer, mesh: Mesh | None = 
         image_size=config.data.size,
         mesh=mesh,
     )
+    if hasattr(objective, "advance"):  # now, not at the first drawing
+        solvers.make(config.drawing.solver, config.drawing.steps, objective)
+    return objective
 
 
 def make_evaluators(
@@ -128,6 +135,7 @@ def make_evaluators(
                 data=config.data,
                 seed=config.seed,
                 folder=folder,
+                open_expander=expander,
             ),
         )
     return evaluators
