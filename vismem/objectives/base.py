@@ -61,6 +61,16 @@ class Drawer(Objective, Protocol):
     def converses(self, params: Params) -> bool:
         """Whether the parameters have learned from conversations: whether there are later turns."""
 
+    def prefill(
+        self, params: Params, carry: Any, canvas: jax.Array, times: np.ndarray, context: Any
+    ) -> Any:
+        """What every step finds in the `cache` of its carry and leaves there to the next, before
+        the first step of a turn, at `canvas`; None for nothing.
+
+        Args:
+          times: float32 [T + 1], of the steps, then 1. Others: of the first step.
+        """
+
     def step(
         self, params: Params, carry: Any, canvas: jax.Array, time: jax.Array, context: Any
     ) -> tuple[Any, jax.Array]:
