@@ -30,21 +30,21 @@ def get_config(argument: str = "") -> ConfigDict:
     config.text = {"name": "transformer", "width": 128, "layers": 2, "heads": 4}
     config.vision = {"name": "patches"}
     config.fusion = {"name": "attention"}
-    # Patches are of 2 x 2 tokens, which are as many pixels as the quickstart's.
-    config.painter = {"width": 128, "layers": 4, "heads": 4, "patch": 2, "products": "bfloat16"}
+    # Patches are of 2 x 2 tokens, which are as many pixels as the quickstart's; row by row of one.
+    config.painter = {"width": 128, "layers": 4, "heads": 4, "products": "bfloat16"}
+    config.painter.patch = 1 if argument else 2
     config.memory = {"enabled": True, "slots": 4, "update": "gated"}
 
     config.objective = {
         "name": "masked",
         "autoencoder": "runs/autoencoder",
         "order": argument or "random",
-        "steps": 2,
-        "chains": 0.25,
+        **({} if argument else {"steps": 2, "chains": 0.25}),
     }
     config.optimizer = {"name": "muon", "lr": 3e-3, "warmup": 100, "weight_decay": 0.1}
     config.ema = 0.998
     config.drawing = {
-        "steps": 64 if argument else 12,
+        "steps": 64 if argument else 12,  # row by row as many as there are tokens
         "solver": "reveal_evenly" if argument else "reveal",
         "guidance_scale": 1.75,
     }

@@ -19,7 +19,7 @@ class Gaussian:
     velocity, advance, log_snr = Flow.velocity, Flow.advance, Flow.log_snr
     path, motion = Flow.path, Flow.motion
     renoise, clip, picture = Flow.renoise, Flow.clip, Flow.picture
-    codec = Pixels(1)
+    prefill, codec = Flow.prefill, Pixels(1)
 
     def apply(self, params, *args, method):
         if method == "begin":

@@ -18,7 +18,7 @@ ALL = [shape for shape in ALL if shape[0] * shape[1] * shape[2] * shape[3] == 8]
 SOME = {"flow": [(2, 2, 2, 1), (2, 1, 2, 2)]}  # of other objectives the first
 OBJECTIVES = [
     *("flow", "flow of turns", "flow, some chains", "diffusion", "gan", "regress", "masked"),
-    *("autoencode", "contrastive", "contrastive, sigmoid", "caption", "expand"),
+    *("masked, raster", "autoencode", "contrastive", "contrastive, sigmoid", "caption", "expand"),
 ]
 TOLERANCE = 1e-5  # of the largest number of an array
 
@@ -62,6 +62,12 @@ def make(name, mesh, size=8):
             "painter": PainterConfig(width=32, layers=1, heads=8, patch=2),
             "autoencoder": {"folder": "", **codes},
         },
+        "masked, raster": {
+            **drawn,
+            "painter": PainterConfig(width=32, layers=1, heads=8, patch=1),
+            "autoencoder": {"folder": "", **codes},
+            "order": "raster",
+        },
         "autoencode": {"image_size": 8, **codes},
         "contrastive": towers,
         "contrastive, sigmoid": {**towers, "loss": "sigmoid"},
@@ -102,7 +108,9 @@ def errors(name, meshes):
     rng = np.random.default_rng(0)
     # What starts at zero is moved, as training would.
     params = tree.unflatten([x + 0.1 * rng.standard_normal(x.shape, np.float32) for x in leaves])
-    solver = resolve(SOLVERS, "reveal" if name == "masked" else "euler", "")(3)
+    solvers = {"masked": ("reveal", 3), "masked, raster": ("reveal_evenly", 16)}
+    solver, steps = solvers.get(name, ("euler", 3))
+    solver = resolve(SOLVERS, solver, "")(steps)
 
     def numbers(mesh):
         objective, _ = make(name, mesh)

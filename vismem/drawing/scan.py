@@ -115,12 +115,18 @@ def draw(
     def show(estimate: Array) -> Array:
         return objective.picture(params, estimate)
 
+    ready = branches.forget(began if objective.chained else everywhere, empty)
+    canvases = jnp.tile(canvas, (branches.count, 1, 1, 1))
+    cache = objective.prefill(params, ready, canvases, solver.times, context(times[0], varied))
+
     def step(state: tuple[Array, Carry, Any], index: Array) -> tuple[Any, tuple[Array, ...]]:
         canvas, carry, memo = state
         time = times[index]
         canvases = jnp.tile(canvas, (branches.count, 1, 1, 1))
         # Memory that was not trained to go from step to step begins each with what the turn began.
-        carry = branches.forget(carry if objective.chained else everywhere, empty)
+        if not objective.chained:
+            carry = everywhere.replace(cache=carry.cache)
+        carry = branches.forget(carry, empty)
         carry, attention = objective.step(
             params,
             *(carry, canvases, jnp.full(len(canvases), time)),
@@ -138,7 +144,7 @@ def draw(
             return state, ()
         return state, (show(estimate), attention[:batch], carry.memory[:batch])
 
-    state = (canvas, began, solver.start(canvas, named_key(key, "solver")))
+    state = (canvas, began.replace(cache=cache), solver.start(canvas, named_key(key, "solver")))
     (canvas, _, _), seen = jax.lax.scan(step, state, jnp.arange(len(solver.times) - 1))
     context = jax.tree.map(lambda x: x[:batch], context(times[-1], varied))
     canvas = objective.clip(canvas)
@@ -171,11 +177,13 @@ class Branches:
         return jax.tree.map(lambda x: jnp.concatenate([x] * self.count), first)
 
     def forget(self, carry: Carry, empty: Carry) -> Carry:
-        """Empties what the branch without memory carries."""
+        """Empties what the branch without memory carries. Its cache was made of an empty memory."""
         if "no memory" not in self.names:
             return carry
         kept = len(carry.memory) * (self.count - 1) // self.count
-        return jax.tree.map(lambda c, e: jnp.concatenate([c[:kept], e[kept:]]), carry, empty)
+        own = carry.replace(cache=None)
+        emptied = jax.tree.map(lambda c, e: jnp.concatenate([c[:kept], e[kept:]]), own, empty)
+        return emptied.replace(cache=carry.cache)
 
     def combine(self, estimates: Array, time: Array) -> Array:
         """One estimate [B, H, W, C] from all branches', [count * B, H, W, C]."""

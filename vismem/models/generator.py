@@ -23,8 +23,8 @@ from vismem.models.layers import (
     time_features,
 )
 from vismem.models.memory import Memory, StrategyHead
-from vismem.models.painter import Painter
-from vismem.models.vision.stems import PatchStem, check_patch, from_patches
+from vismem.models.painter import KeyValues, Painter
+from vismem.models.vision.stems import PatchStem, check_patch, from_patches, to_patches
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,30 @@ class Carry:
       memory: M, float32 [B, K (+ P), D] (K = 0 without memory).
       estimate: Y, [B, H, W, C] in [-1, 1]: zeros at first, and at the beginning of a later turn the
         picture that the one before left.
+      cache: what an objective keeps from step to step of one turn, if anything.
     """
 
     memory: Array
     estimate: Array
+    cache: Any = None
+
+
+@struct.dataclass
+class Cache:
+    """What a causal generator keeps from patch to patch of a drawing.
+
+    Attributes:
+      key_values: of [text; patches; slots] for each block, [B, N + P + K, H, D / H]; those of
+        patches are of use as far as they are drawn.
+      patches: of an empty canvas, [B, P, D]. condition: of the painter, [B, D].
+      memory: M, float32 [B, K (+ P), D]. attention: of the slots over the patches, [B, K, P].
+    """
+
+    key_values: list[KeyValues]
+    patches: Array
+    condition: Array
+    memory: Array
+    attention: Array
 
 
 def in_precision(method: Callable) -> Callable:
@@ -152,6 +172,9 @@ class Generator(nn.Module):
       copies: whether the output is a picture, of which a turn may copy parts from the picture it
         began with, pixel by pixel: what stays is not drawn anew (masks to composite by, as in Finn
         et al. 2016, "Unsupervised learning for physical interaction through video prediction").
+      causal: whether patches are drawn one by one in row order: the output of each depends on those
+        before it. What steers the painter is the same for all of them then: memory reads the canvas
+        while it is empty, at time 0, and the painter writes nothing back.
     """
 
     text: Mapping[str, Any]
@@ -164,6 +187,7 @@ class Generator(nn.Module):
     size: int
     channels: int = 3
     copies: bool = True
+    causal: bool = False
 
     def setup(self) -> None:
         p = self.painter
@@ -183,6 +207,7 @@ class Generator(nn.Module):
             palette=p.palette,
             scan=p.scan,
             remat=p.remat,
+            causal=self.causal,
             dtype=dtype,
         )
         self.before = PatchStem(p.patch, p.width, dtype=dtype)
@@ -251,27 +276,14 @@ class Generator(nn.Module):
           patches [B, K, P].
         """
         p = self.painter
-        positions, timing = self._positions(), self._timing(time)
-        patches = self.stem(canvas) + positions
-        if context.before is not None:
-            patches = patches + context.before
-        condition = timing + self.fuse(context.vector, patches)
-        if self.memory.enabled:
-            memory, seen, attention = self._look(carry, canvas, timing, context)
-            strategy = self.g(memory, seen)
-            condition = condition + strategy.modulation
-            slots = strategy.slots[:, : self.memory.slots]
-            if self.memory.places:
-                patches = patches + self.f.recall(memory)
-        else:
-            memory = carry.memory
-            attention = jnp.zeros((len(canvas), 0, len(positions)))
-            slots = jnp.zeros((len(canvas), 0, p.width), p.dtype)
+        patches, slots, condition, memory, attention = self._steer(carry, canvas, time, context)
+        if self.causal:
+            patches = patches + self.stem(self._one_later(canvas))
         copies = self.copies and context.picture is not None
         output, copied, slots = self.paint(
             patches, slots, context.key_values, context.mask, condition, copies
         )
-        if self.memory.enabled:
+        if self.memory.enabled and not self.causal:
             memory = self.f.write(memory, slots)
         grid = self.size // p.patch
         picture = from_patches(output, p.patch, (grid, grid))
@@ -279,6 +291,37 @@ class Generator(nn.Module):
             share = from_patches(copied, p.patch, (grid, grid))
             picture = share * context.picture + (1 - share) * picture
         return memory, picture, attention
+
+    @in_precision
+    def read(self, carry: Carry, canvas: Array, context: Context) -> Cache:
+        """What a causal generator needs to go on from a canvas [B, H, W, C], patch by patch."""
+        time = jnp.zeros(len(canvas))
+        empty, slots, condition, memory, attention = self._steer(carry, canvas, time, context)
+        patches = empty + self.stem(self._one_later(canvas))
+        known = self.paint.read(patches, slots, context.key_values, context.mask, condition)
+        return Cache(known, empty, condition, memory, attention)
+
+    @in_precision
+    def draw(
+        self, last: Array, place: Array, cache: Cache, context: Context
+    ) -> tuple[Array, Cache]:
+        """One patch, if `causal`: what `step` gives for it.
+
+        Args:
+          last: the patch before it, [B, h, w, C], zeros before the first.
+          place: its number in row order, int32.
+          cache: `read` from a canvas that holds all patches before it, or left by the call before.
+
+        Returns:
+          The output [B, h, w, C] in float32, and the cache for the next.
+        """
+        p = self.painter
+        patch = jax.lax.dynamic_slice_in_dim(cache.patches, place, 1, axis=1) + self.stem(last)
+        slots = self.memory.slots if self.memory.enabled else 0
+        output, known = self.paint.draw(
+            *(patch, place, slots, cache.key_values, context.mask, cache.condition)
+        )
+        return from_patches(output, p.patch, (1, 1)), cache.replace(key_values=known)
 
     @in_precision
     def remember(self, carry: Carry, picture: Array, context: Context) -> Carry:
@@ -301,6 +344,36 @@ class Generator(nn.Module):
                 untouched = (carry.memory == self.f.initial(len(picture))).all((1, 2))
                 memory = jnp.where(untouched[:, None, None], memory, carry.memory)
         return Carry(memory, picture)
+
+    def _steer(
+        self, carry: Carry, canvas: Array, time: Array, context: Context
+    ) -> tuple[Array, Array, Array, Array, Array]:
+        """The painter's patches [B, P, D], slots [B, K, D] and condition [B, D], M_t before it
+        writes back, and the slots' attention over the patches [B, K, P]; if `causal`, of an empty
+        canvas."""
+        if self.causal:
+            canvas, time = jnp.zeros_like(canvas), jnp.zeros_like(time)
+        positions, timing = self._positions(), self._timing(time)
+        patches = self.stem(canvas) + positions
+        if context.before is not None:
+            patches = patches + context.before
+        condition = timing + self.fuse(context.vector, patches)
+        if not self.memory.enabled:
+            slots = jnp.zeros((len(canvas), 0, self.painter.width), self.painter.dtype)
+            attention = jnp.zeros((len(canvas), 0, len(positions)))
+            return patches, slots, condition, carry.memory, attention
+        memory, seen, attention = self._look(carry, canvas, timing, context)
+        strategy = self.g(memory, seen)
+        if self.memory.places:
+            patches = patches + self.f.recall(memory)
+        slots = strategy.slots[:, : self.memory.slots]
+        return patches, slots, condition + strategy.modulation, memory, attention
+
+    def _one_later(self, canvas: Array) -> Array:
+        """A canvas [B, H, W, C] with every patch in the place of the next in row order."""
+        patch, grid = self.painter.patch, self.size // self.painter.patch
+        later = jnp.pad(to_patches(canvas, patch)[:, :-1], ((0, 0), (1, 0), (0, 0)))
+        return from_patches(later, patch, (grid, grid))
 
     def _look(
         self, carry: Carry, canvas: Array, timing: Array, context: Context

@@ -199,15 +199,20 @@ class RelativeBias(nn.Module):
     heads: int
 
     @nn.compact
-    def __call__(self, patches: int) -> Array:
-        """float32 [heads, patches, patches]; `patches` is a square number."""
+    def __call__(self, patches: int, place: Array | None = None) -> Array:
+        """float32 [heads, patches, patches], or of the patch number `place` alone [heads, 1,
+        patches]; `patches` is a square number."""
         grid = math.isqrt(patches)
         init = nn.with_logical_partitioning(nn.initializers.zeros, (None, None))
         table = self.param("table", init, (self.heads, (2 * grid - 1) ** 2))
         # Down and across one after the other: indices for both at once would be a constant of
         # patches x patches numbers in every block.
         apart = np.arange(grid)[:, None] - np.arange(grid) + grid - 1
-        bias = table.reshape(self.heads, 2 * grid - 1, 2 * grid - 1)[:, apart][..., apart]
+        table = table.reshape(self.heads, 2 * grid - 1, 2 * grid - 1)
+        if place is not None:
+            down, across = (jnp.asarray(apart)[i] for i in jnp.divmod(place, grid))
+            return table[:, down][..., across].reshape(self.heads, 1, patches)
+        bias = table[:, apart][..., apart]
         return bias.swapaxes(2, 3).reshape(self.heads, patches, patches)
 
 

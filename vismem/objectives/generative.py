@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vismem.errors import UserError
 from vismem.models.generator import (
@@ -112,6 +113,12 @@ class Generative:
     def inpaints(self, params: Params) -> bool:
         """Whether these parameters have learned that some pixels of a picture must stay."""
         return "kept" in params[PLAYER]
+
+    def prefill(
+        self, params: Params, carry: Carry, canvas: jax.Array, times: np.ndarray, context: Context
+    ) -> Any:
+        """Nothing: see `Drawer.prefill`."""
+        return None
 
     def step(
         self, params: Params, carry: Carry, canvas: jax.Array, time: jax.Array, context: Context

@@ -1,5 +1,5 @@
 """Drawing with tokens: a grid of them, all masked at first, is revealed over T steps, the surest
-tokens first (MaskGIT; Chang et al. 2022) or row by row from the left.
+tokens first (MaskGIT; Chang et al. 2022). In row order it is another model: objectives/raster.py.
 
 The canvas X_t [B, h, w, V] holds every cell's token one-hot, and zeros where a cell is masked; t is
 the share of cells that are known. The estimate Y_{t+1} holds logits of every cell's token.
@@ -32,8 +32,8 @@ class Masked(Refiner):
     Attributes:
       autoencoder: options of `autoencode`, whose tokens are drawn; in a config the folder of the
         run that has learned it.
-      order: whether the surest tokens are revealed first, wherever they are, or the first in row
-        order.
+      order: whether the surest tokens are revealed first, wherever they are, or one after the other
+        in row order, which makes this a `Raster`.
       steps: R, canvases of a training chain, from the most masked to the least.
       chains: share of a batch that is chains, 1 or one in 2, 3, ...; the rest is one canvas each.
       ratio: range of s / t between neighbours of the chain.
@@ -59,6 +59,14 @@ class Masked(Refiner):
     choice_temperature: float = 4.5
 
     players, redraws = (PLAYER,), True
+
+    def __new__(cls, *, order: str = "random", **options: Any) -> "Masked":
+        """Of the class that draws in that order."""
+        if cls is Masked and order == "raster":
+            from vismem.objectives.raster import Raster  # which is made of this class
+
+            return object.__new__(Raster)
+        return object.__new__(cls)
 
     def __post_init__(self):
         super().__post_init__()
@@ -128,13 +136,11 @@ class Masked(Refiner):
         shape = canvas.shape[:3]
         tokens = jnp.where(known(canvas), canvas.argmax(-1), preferred.argmax(-1))
         revealed = jax.nn.one_hot(tokens, canvas.shape[-1])
-        if self.order == "raster":
-            rank = places(shape)
-        else:
-            sure = (jax.nn.log_softmax(logits) * revealed).sum(-1) + noise
-            sure = jnp.where(known(canvas), jnp.inf, sure).reshape(shape[0], -1)
-            rank = (-sure).argsort(axis=1).argsort(axis=1).reshape(shape)
-        return revealed * (known(canvas) | (rank < share(to, shape)))[..., None]
+        sure = (jax.nn.log_softmax(logits) * revealed).sum(-1) + noise
+        sure = jnp.where(known(canvas), jnp.inf, sure).reshape(shape[0], -1)
+        rank = (-sure).argsort(axis=1).argsort(axis=1).reshape(shape)
+        count = jnp.round(to * shape[1] * shape[2])
+        return revealed * (known(canvas) | (rank < count))[..., None]
 
     def picture(self, params: Params, canvas: jax.Array) -> jax.Array:
         """What the likeliest tokens of a canvas or an estimate show, [B, H, W, 3] in [-1, 1]."""
@@ -147,11 +153,9 @@ class Masked(Refiner):
         """Times of every chain, [R, B], from the most masked to the least.
 
         The least masked canvas knows as much as one of the canvases of a drawing, whichever: few
-        cells mostly, as in MaskGIT's cosine schedule; in row order all shares alike.
+        cells mostly, as in MaskGIT's cosine schedule.
         """
-        time = jax.random.uniform(named_key(key, "clean"), (batch,))
-        if self.order == "random":
-            time = 1 - jnp.cos(jnp.pi / 2 * time)
+        time = 1 - jnp.cos(jnp.pi / 2 * jax.random.uniform(named_key(key, "clean"), (batch,)))
         low, high = self.ratio
         shape = (self.steps - 1, batch)
         ratios = jax.random.uniform(named_key(key, "ratio"), shape, minval=low, maxval=high)
@@ -166,12 +170,8 @@ class Masked(Refiner):
         Args:
           canvas: X_t [B, h, w, V]. time, to: t and s, [B].
         """
-        shape = canvas.shape[:3]
-        if self.order == "raster":
-            kept = places(shape) < share(to, shape)
-        else:
-            chance = jax.random.uniform(key, shape)
-            kept = chance < (to / jnp.maximum(time, 1e-6))[:, None, None]
+        chance = jax.random.uniform(key, canvas.shape[:3])
+        kept = chance < (to / jnp.maximum(time, 1e-6))[:, None, None]
         return canvas * kept[..., None]
 
     def chain(self, clean: jax.Array, times: jax.Array, key: jax.Array) -> jax.Array:
@@ -182,6 +182,18 @@ class Masked(Refiner):
             canvases.append(self.renoise(canvases[-1], time, to, step_key))
             time = to
         return jnp.stack(canvases[:0:-1])
+
+    def examples(
+        self, params: Params, batch: Batch, key: jax.Array, train: bool
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Of a batch's pictures the tokens int32 [B, h, w], also one-hot [B, h, w, V]; and its
+        texts int32 [B, L], where training some of them dropped."""
+        text, fsq = batch["tokens"], self.codec.autoencoder.fsq
+        tokens = fsq.tokens(self.codec.encode(params, batch["image"]))
+        if train:
+            chance = jax.random.uniform(named_key(key, "text"), (len(tokens), 1))
+            text = jnp.where(chance >= self.text_dropout, text, 0)
+        return tokens, jax.nn.one_hot(tokens, fsq.vocab_size), text
 
     def loss(
         self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
@@ -205,14 +217,8 @@ class Masked(Refiner):
         self, params: Params, train: bool, batch: Batch, key: jax.Array, canvases: int
     ) -> tuple[jax.Array, Metrics]:
         """`loss` of chains that all have so many canvases."""
-        text, fsq = batch["tokens"], self.codec.autoencoder.fsq
-        tokens = fsq.tokens(self.codec.encode(params, batch["image"]))
-        size = len(tokens)
-        if train:
-            chance = jax.random.uniform(named_key(key, "text"), (size, 1))
-            text = jnp.where(chance >= self.text_dropout, text, 0)
-        clean = jax.nn.one_hot(tokens, fsq.vocab_size)
-        target = optax.smooth_labels(clean, self.label_smoothing)
+        tokens, clean, text = self.examples(params, batch, key, train)
+        size, target = len(tokens), optax.smooth_labels(clean, self.label_smoothing)
         times = self.sample_times(named_key(key, "times"), size)[-canvases:]
         chain = self.chain(clean, times, key)
         keep = jax.random.uniform(named_key(key, "carry"), times.shape) < self.carry
@@ -241,14 +247,3 @@ class Masked(Refiner):
 def known(canvas: jax.Array) -> jax.Array:
     """Which cells of a canvas [B, h, w, V] hold a token, bool [B, h, w]."""
     return canvas.any(-1)
-
-
-def places(shape: tuple[int, int, int]) -> jax.Array:
-    """The numbers of the cells in row order, for canvases of [B, h, w] cells: [1, h, w]."""
-    return jnp.arange(shape[1] * shape[2]).reshape(1, *shape[1:])
-
-
-def share(time: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
-    """How many cells are known at a time [B] or a scalar, to compare with [B, h, w]."""
-    count = jnp.round(time * shape[1] * shape[2])
-    return count[:, None, None] if time.ndim else count
