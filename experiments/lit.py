@@ -11,9 +11,10 @@ pretrained and tuned, at a tenth of the learning rate, u trained from nothing. T
 SqueezeNet, or another folder with "emoji,tower=FOLDER" (DINOv2, CLIP, ViT, ...), "uu" excepted; the
 pretrained text tower is MiniLM. Emoji that differ in skin tone only are on one side of the split;
 20% are held out, and the right one of all their texts is what zero-shot means there. Of the world
-zero-shot has columns of its own, one for pairs of shape and colour that training never shows. What
-the paper finds is Lu ahead of Uu ahead of uu on what was not seen; no row has been trained here
-yet.
+zero-shot has columns of its own, one for pairs of shape and colour that training never shows. By
+the CPU time of a few steps the emoji's training takes one core 1 minute for Lu, 14 for LU, 20 for
+Uu, 34 for UU and 19 for uu. What the paper finds is Lu ahead of Uu ahead of uu on what was not
+seen; no row has been trained here yet.
 """
 
 from pathlib import Path
