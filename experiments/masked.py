@@ -1,5 +1,5 @@
 """Tokens in place of pixels, with the quickstart's data and backbone: the surest first, or row by
-row.
+row, each given those before it (objectives/raster.py).
 
     vismem train experiments/autoencoder.py       # first: what the tokens are
     vismem train experiments/masked.py
