@@ -6,7 +6,8 @@
     vismem sweep experiments/objectives.py --jobs 1
     vismem table experiments/objectives.py
 
-A row with "-seconds" trains for as long as flow does, the others on as many pictures. With
+A row with "-seconds" trains for as long as flow does, the others on as many pictures; flow,
+diffusion and latent do both. With
 "expanded" or "gan,expanded" for the argument, drawings of what runs/expansion
 (experiments/expansion.py) makes of vague captions have a column too, which is else empty; it is
 `--config.evaluators.others.expander=runs/expansion`. "classified" is the share of 128 pictures for
@@ -62,6 +63,13 @@ ROWS = {
         "objective.autoencoder": "runs/autoencoder",
     },
 }
+# As many seconds as flow's 3,500 steps; those of diffusion and latent take as long (1.01, 0.97 of
+# its), a step of regress 1.53, of gan 1.79, of masked 0.90 (CPU time on one core of a busy machine,
+# medians of four blocks in turns, each within 0.14 of them):
+#   taskset -c 1 python benchmarks/rows.py experiments/objectives.py flow diffusion regress gan \
+#       masked latent --rounds 4 --steps 2
+SECONDS = {"regress": 2_300, "gan": 1_950, "masked": 3_900}
+ROWS |= {f"{row}-seconds": {**ROWS[row], "steps": steps} for row, steps in SECONDS.items()}
 
 
 def get_config(argument: str = "") -> ConfigDict:
