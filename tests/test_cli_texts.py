@@ -82,5 +82,4 @@ def test_captions_and_answers_of_trained_runs(tmp_path, picture, capsys, fails):
     assert "answers no questions" in fails("ask", captions, picture, "is there a circle?")
     assert "ask it" in fails("caption", questions, picture)
     assert "a question is empty" in fails("ask", questions, picture, " ")
-    assert "beams=0" in fails("caption", captions, picture, "--beams", "0")
     assert "does not draw" in fails("draw", captions, "a red circle")

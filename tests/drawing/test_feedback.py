@@ -281,7 +281,6 @@ def test_the_command(monkeypatch, tmp_path, capsys, artist):
         ([*draw, "--critic", "towers"], "needs --critic"),
         ([*draw, "--rounds", "3"], "no rounds to limit"),
         ([*loop, "best_of"], "did you mean 'best_of_n'?"),
-        ([*loop, "redraw", "--rounds", "0"], "rounds=0"),
         ([*loop, "redraw", "--threshold", "nan"], "must be a cosine"),
         ([*loop, "redraw", "--conversation"], "leave out --conversation"),
     ):
@@ -289,6 +288,10 @@ def test_the_command(monkeypatch, tmp_path, capsys, artist):
         error = capsys.readouterr().err
         assert said in error
         assert error.count("\n") == 1
+    with pytest.raises(SystemExit) as stopped:  # argparse's own
+        cli.main([*loop, "redraw", "--rounds", "0"])
+    assert stopped.value.code == 2
+    assert "--rounds: must be at least 1" in capsys.readouterr().err
 
 
 def test_the_benchmark_corrects_what_converses(monkeypatch, tmp_path):
