@@ -129,6 +129,12 @@ def test_what_cannot_be_read_is_left_out_if_it_may_be(pictures):
             evaluator()
 
 
+def test_a_grid_of_conversations_is_one_line():
+    talks = DataConfig(source={"name": "dialogue", "preset": "tiny"})
+    with pytest.raises(UserError, match="name='dialogue': has conversations"):
+        Grid(artist=None, data=talks, seed=0)
+
+
 def test_a_grid_of_a_split_without_pictures_is_one_line(pictures):
     data = DataConfig(source=pictures)
     with pytest.raises(UserError, match="no examples in the train split"):

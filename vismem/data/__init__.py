@@ -141,12 +141,16 @@ def each(config: DataConfig, split: str, count: int, spread: bool = False) -> It
     for place in range(count):
         try:
             example = records[place * len(records) // count if spread else place]
-            example = example | {"image": fit(example["image"], config.size)}
         except UserError as error:
             if config.on_error == "raise":
                 raise UserError(f"{error} (data.on_error=skip passes over it)") from error
             continue
+        if "text" not in example:
+            raise UserError(
+                f"data.source.name={config.source['name']!r}: has conversations, and an evaluator "
+                "of single pictures was asked for; dialogues and edits measure them"
+            )
         readable += 1
-        yield example
+        yield example | {"image": fit(example["image"], config.size)}
     if not readable:
         raise UserError(f"data.source: none of its {split} examples can be read")
