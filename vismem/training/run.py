@@ -272,6 +272,8 @@ def write_summary(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
-    """What summary.json holds; None where there is none."""
-    path = folder / SUMMARY
-    return json.loads(path.read_text()) if path.exists() else None
+    """What summary.json holds; None where there is none that can be read."""
+    try:
+        return json.loads((folder / SUMMARY).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
