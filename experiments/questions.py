@@ -20,8 +20,9 @@ def get_config(argument: str = "") -> ConfigDict:
         raise UserError(f"questions.py:{argument}: there is no argument")
     made = config.load(str(Path(__file__).with_name("captions.py")))
     made.data.source = {"name": "questions", "preset": "tiny", "lang": "en"}
+    made.steps = 6_000  # relations are learned last
     made.data.tokenizer.length = 16
-    made.objective.length = 2  # a word, and its end
+    made.objective.length = 5  # "in the top left", and its end
     # Finding what a question asks about takes more steps where patches and words are together.
     made.vision.layers, made.text.layers = 2, 4
     # T5 does not divide its attention's logits by sqrt(head_dim): its queries begin smaller by as

@@ -99,7 +99,7 @@ CHINESE = Language(
             "size": ("大小",),
             "fill": ("填充",),
         },
-        "answer": {True: ("是",), False: ("否",), **_RELATIONS},
+        "answer": {True: ("是",), False: ("否",)},
     },
     templates={
         "a": (
@@ -132,8 +132,7 @@ CHINESE = Language(
         "more": ("{kinds}比{others}多吗？",),
         "same": ("{the}和{other}的{attribute}相同吗？",),
         "is it": ("{the}在{other}的{relation}吗？",),
-        "left or right": ("{the}在{other}的左边还是右边？",),
-        "above or below": ("{the}在{other}的上方还是下方？",),
+        "where is": ("{the}在哪里？",),
         "in": ("{place}",),
         "into": ("{to}",),
         "beside": ("{the}的{side}",),

@@ -139,14 +139,7 @@ ENGLISH = Language(
             "size": ("size",),
             "fill": ("fill",),
         },
-        "answer": {
-            True: ("yes",),
-            False: ("no",),
-            "left of": ("left",),
-            "right of": ("right",),
-            "above": ("above",),
-            "below": ("below",),
-        },
+        "answer": {True: ("yes",), False: ("no",)},
     },
     templates={
         "a": (
@@ -176,8 +169,7 @@ ENGLISH = Language(
         "more": ("are there more {kinds} than {others}?",),
         "same": ("do {the} and {other} have the same {attribute}?",),
         "is it": ("is {the} {relation} {other}?",),
-        "left or right": ("is {the} left or right of {other}?",),
-        "above or below": ("is {the} above or below {other}?", "is {the} over or under {other}?"),
+        "where is": ("where is {the}?",),
         "in": ("{place}",),
         "into": ("{to}",),
         "beside": ("{side} {the}",),

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from vismem.worlds.captions import kind_of, values, varied
+from vismem.worlds.captions import kind_of, ninth, values, varied
 from vismem.worlds.claims import (
     ATTRIBUTES,
     DIRECTIONS,
     MARGIN,
+    At,
     Claim,
     Clause,
     Count,
@@ -21,7 +22,7 @@ from vismem.worlds.claims import (
 from vismem.worlds.language import Language
 from vismem.worlds.scene import Preset, Scene, Thing
 
-SORTS = ("exist", "count", "attribute", "compare", "relation", "side")
+SORTS = ("exist", "count", "attribute", "compare", "relation", "place")
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Question:
     Attributes:
       about: one of SORTS.
       text: the question.
-      answer: "yes" or "no", a number in digits, or a word for an attribute or a side; in the
-        question's language, always the usual word.
+      answer: "yes" or "no", a number in digits, or a word for an attribute or a place; in
+        the question's language, always the usual word.
       claim: what the answer claims; true of the scene.
     """
 
@@ -103,34 +104,27 @@ class _Asker:
         )
 
     def relation(self) -> Question | None:
-        if (found := self._directed(or_not=True)) is None:
-            return None
-        kinds, clause = found
-        word = self.language.word("relation", clause.relation, self.chance)
-        return self._yes_or_no("relation", "is it", kinds, clause, relation=word)
-
-    def side(self) -> Question | None:
-        """Left or right, above or below: what answers to `relation` follow from."""
-        if (found := self._directed(or_not=False)) is None:
-            return None
-        kinds, clause = found
-        axis = "left or right" if DIRECTIONS[clause.relation][0] else "above or below"
-        slots = {slot: self._phrase("the", kind) for slot, kind in zip(("the", "other"), kinds)}
-        answer = self.language.words["answer"][clause.relation][0]
-        return self._question("side", axis, answer, Claim(kinds, (clause,)), **slots)
-
-    def _directed(self, or_not: bool) -> tuple[tuple[Kind, ...], Related] | None:
-        """Two things, and a direction in which the first clearly lies from the second, or, with
-        `or_not`, clearly does not."""
+        """A direction in which one thing clearly lies from another, or clearly does not."""
         if len(self.scene.things) < 2 or (found := self._two(self.attributes)) is None:
             return None
         things, kinds = found
         for relation in self.chance.sample(tuple(DIRECTIONS), len(DIRECTIONS)):
             clause = Related(relation, (0, 1))
             clearly = clause.holds(things, self.scene, MARGIN)
-            if clearly or (or_not and not clause.holds(things, self.scene, -MARGIN)):
-                return kinds, clause
+            if clearly or not clause.holds(things, self.scene, -MARGIN):
+                word = self.language.word("relation", relation, self.chance)
+                return self._yes_or_no("relation", "is it", kinds, clause, relation=word)
         return None
+
+    def place(self) -> Question | None:
+        """In which ninth of the picture a thing is: what answers to `relation` follow from."""
+        thing = self.chance.choice(self.scene.things)
+        if (kind := self._only(thing, self.attributes)) is None:
+            return None
+        where = ninth(thing)
+        answer = self.language.words["place"][where][0]
+        claim = Claim((kind,), (At(0, where),))
+        return self._question("place", "where is", answer, claim, the=self._phrase("the", kind))
 
     def _some_kind(self) -> Kind:
         """One or two attributes, half the time of a thing that is there."""
