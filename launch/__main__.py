@@ -53,7 +53,8 @@ def arguments() -> argparse.ArgumentParser:
 
 def launch(options: argparse.Namespace) -> int:
     """Resolves the runs, leaves out those that are settled, and sends the others."""
-    runs = grid.runs(options.file, options.sweep)
+    # Every row's first seed before any row's second: a table has all its rows early.
+    runs = sorted(grid.runs(options.file, options.sweep), key=lambda run: run.seed)
     hosts, devices, kind = options.module.hardware(options)
     given = dict(text.partition("=")[::2] for text in options.env)
     environment = xla_flags.environment(kind) | given

@@ -89,6 +89,14 @@ def test_the_id_is_the_config_s(file):
     assert re.fullmatch(r"[a-z][a-z0-9-]{1,39}", run_id(run))
 
 
+def test_the_first_seed_of_every_row_comes_before_the_second_of_any(file, capsys):
+    assert cli.main(["sweep", file, "--dry-run"]) == 0
+    commands = capsys.readouterr().out.splitlines()
+    assert [command.split()[-1].removeprefix("runs/memory/") for command in commands] == [
+        *("full/0", "no-memory/0", "full/1", "no-memory/1"),
+    ]
+
+
 def test_what_is_settled_is_not_sent(file, capsys):
     done, other, failed, missing = sweeps.runs(file)
     for run in (done, other, failed):
