@@ -28,7 +28,12 @@ def runs(file: str, axes: Sequence[str] | None) -> list[Run]:
     if not axes:
         return sweeps.runs(file)
     known = list(sweeps.changes({}, config.load(file)))
-    grid = dict(axis(text, known) for text in axes)
+    grid = {}
+    for text in axes:
+        key, values = axis(text, known)
+        if key in grid:
+            raise UserError(f"--sweep {text}: {key} is given twice; write its values as one list")
+        grid[key] = values
     seeds = grid.pop("seed", {"0": 0})
     rows = {}
     for texts in itertools.product(*grid.values()):

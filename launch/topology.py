@@ -117,5 +117,12 @@ def check(config: "RunConfig", hosts: int, devices: int, kind: str) -> None:
             raise UserError(f"mesh.slices={slices}: does not divide the {hosts} hosts")
         sizes = axis_sizes(config.mesh, devices)
         check_batch(config.batch_size, sizes, config.optimizer.accumulate)
+        # As hosts.share has it; a slice of TPUs is laid out by its network, not host by host.
+        copies, each = sizes["tensor"], devices // hosts
+        if kind != "tpu" and copies % each and each % copies:
+            raise UserError(
+                f"mesh.tensor={copies}: hosts of {each} devices would share rows of the batch "
+                f"unevenly; choose a divisor or a multiple of {each}"
+            )
     except UserError as error:
         raise UserError(f"{error} ({devices} devices, {hosts} hosts; nothing is sent)") from None

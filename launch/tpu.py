@@ -79,6 +79,7 @@ def create(job: Job, options: argparse.Namespace, script: str) -> list[str]:
         f"--runtime-version={kind.runtime}",
         f"--metadata-from-file=startup-script={script}",
         *(["--spot"] if options.spot else []),
+        "--async",
     ]
 
 
@@ -140,7 +141,7 @@ def step(job: Job, options: argparse.Namespace) -> int | None:
         with tempfile.NamedTemporaryFile("w", suffix=".sh") as script:
             script.write(startup(job, options))
             script.flush()
-            call([*create(job, options, script.name), "--async"])
+            call(create(job, options, script.name))
         print(f"{job.folder}: sent ({job.id})", flush=True)
     elif state == "DELETING":
         pass  # it can be made anew when it is gone

@@ -65,6 +65,7 @@ def test_a_run_alone_is_that_of_vismem_train(file):
     ("axis", "said"),
     [
         ("lr", "reads KEY=VALUE"),
+        ("optimizer.lr=1e-4 lr=3e-4", "optimizer.lr is given twice"),
         ("every=1", "every may be checkpoint.every or evaluators.loss.every"),
         ("optimizer.lrr=1", "did you mean 'optimizer.lr'"),
         ("lr=fast", "optimizer.lr='fast': expected float"),
@@ -72,7 +73,7 @@ def test_a_run_alone_is_that_of_vismem_train(file):
     ],
 )
 def test_mistakes_are_found_before_anything_is_sent(file, capsys, axis, said):
-    assert main(["local", file, "--sweep", axis]) == 2
+    assert main(["local", file, "--sweep", *axis.split()]) == 2
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
@@ -161,6 +162,7 @@ GKE = ["--image=i", "--claim=c", "--queue=q"]
         (["gke", "--topology=v5e:4x4", *GKE], "optimizer.accumulate=2", "multiple of 32"),
         (["gke", "--topology=v5e:4x4", *GKE], "mesh.slices=2", "a run is sent to one slice"),
         (["gke", "--topology=h100:2x8", *GKE], "mesh.slices=4", "does not divide the 2 hosts"),
+        (["gke", "--topology=h100:2x6", *GKE], "mesh.tensor=4 batch_size=12", "multiple of 6"),
         (["slurm", "--nodes=3"], "batch_size=8", "multiple of 3"),
         (["local", "--hosts=2"], "mesh.data=4", "there are 2"),
         (["local", "--hosts=2", "--env", FORCED], "mesh.data=4", "there are 8"),
@@ -173,7 +175,7 @@ def test_a_mesh_that_does_not_fit_is_refused(file, capsys, monkeypatch, backend,
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     name, *options = backend
-    assert main([name, file, "--dry-run", "--sweep", axis, *options]) == 2
+    assert main([name, file, "--dry-run", "--sweep", *axis.split(), *options]) == 2
     printed = capsys.readouterr()
     assert said in printed.err
     assert printed.err.count("\n") == 1

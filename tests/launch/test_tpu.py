@@ -9,6 +9,7 @@ import http.server
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import threading
@@ -193,6 +194,23 @@ def test_passing_errors_are_told_from_others(tmp_path, monkeypatch, capsys):
     with pytest.raises(UserError, match="INVALID_ARGUMENT"):
         tpu.send([job(tmp_path)], options())
     assert capsys.readouterr().out.count("trying again") == 2
+
+
+def test_the_dry_run_says_what_is_sent(tmp_path, monkeypatch):
+    run, sent = job(tmp_path), []
+
+    def gcloud(command):
+        sent.append(command)
+        [script] = [part.partition("startup-script=")[2] for part in command if "script=" in part]
+        assert Path(script).read_text() == tpu.startup(run, options())
+
+    monkeypatch.setattr(tpu, "call", lambda command: gcloud(command) if "create" in command else "")
+    tpu.step(run, options())
+    [command] = sent
+    shown = shlex.split(tpu.render([run], options()).splitlines()[0])
+    assert [part.partition("script=")[0] for part in shown] == [
+        part.partition("script=")[0] for part in command
+    ]
 
 
 @pytest.mark.parametrize(("codes", "ends"), [("42 42 0", "0"), ("42 5", "5"), ("143", None)])
