@@ -75,6 +75,13 @@ def test_a_run_that_goes_on_has_a_page_too(run):
     assert "has not ended" in (run / "page.html").read_text()
 
 
+@pytest.mark.parametrize("text", ['{"metr', "[1]"])
+def test_a_damaged_summary_is_a_user_s_error(run, capsys, text):
+    (run / "summary.json").write_text(text)
+    assert cli.main(["report", str(run)]) == 2
+    assert "summary.json: damaged" in capsys.readouterr().err
+
+
 def test_no_run_is_a_user_s_error(tmp_path, capsys):
     assert cli.main(["report", str(tmp_path)]) == 2
     assert "not a run" in capsys.readouterr().err

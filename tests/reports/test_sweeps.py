@@ -179,6 +179,19 @@ def test_every_cell_names_its_runs_and_the_commit(swept, commit):
     assert written[5]["runs"].split() == [f"runs/memory/long/{seed}" for seed in range(3)]
 
 
+def not_finite(folder):
+    metrics = {"test/exact_claim": float("nan"), "val/loss": float("inf")}
+    edit(folder / "summary.json", metrics=metrics)
+
+
+def test_rows_may_be_called_what_they_like(swept, commit):
+    path = Path(swept)
+    path.write_text(path.read_text().replace('"no memory"', '"[no] memory|x"'))
+    rows = sweep_table.make(swept, commit)
+    assert "\n{[}no] memory|x\n" in sweep_table.latex(rows)
+    assert "\n| [no] memory\\|x | *seed 0: missing" in sweep_table.markdown(rows)
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -190,6 +203,7 @@ def test_every_cell_names_its_runs_and_the_commit(swept, commit):
         (lambda f: edit(f / "summary.json", commit=None), "seed 1: other code (no commit)"),
         (lambda f: edit(f / "summary.json", commit="0" * 40), "seed 1: other code (0000000)"),
         (lambda f: edit(f / "summary.json", metrics={}), "no test/exact_claim"),
+        (not_finite, "test/exact_claim is not finite"),
         (lambda f: (f / "summary.json").write_text("{}"), "seed 1: unreadable (summary.json)"),
         (lambda f: (f / "summary.json").write_text("[1"), "seed 1: unreadable (summary.json)"),
         (

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vismem import config
+from vismem.errors import UserError
 from vismem.reports import curves, sweeps
 
 PAGE = """<!doctype html>
@@ -109,4 +110,11 @@ def timings(folder: Path, facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def json_object(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.exists() else {}
+    """What a file holds; nothing, if there is none."""
+    try:
+        found = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: damaged; delete it, and the run's command writes it again")
+    return found

@@ -5,6 +5,7 @@ A cell without all of its runs, all finished, by this code and this config, show
 
 import csv
 import io
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ FIELDS = (  # of the CSV
 )
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"}
 LATEX |= {"\\": r"\textbackslash{}", "~": r"\~{}", "^": r"\^{}"}
+LATEX |= {"[": "{[}", "*": "{*}"}  # which a row may begin with: "\\" would take them for its own
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,8 @@ def make_row(runs: Sequence[Run], columns: dict[str, Column], commit: str | None
             for metric in column.metrics
         }
         lacking = [f"no {metric}" for metric, of in found.items() if len(of) < len(summaries)]
+        finite = {metric: all(map(math.isfinite, of)) for metric, of in found.items()}
+        lacking += [f"{metric} is not finite" for metric in found if not finite[metric]]
         values, *ends = found.values()
         row.append(
             Cell(
@@ -203,7 +207,8 @@ def markdown(rows: Rows) -> str:
 
     lines = ["", *(cell.title for cell in rows[0])], ["---", *("---:" for _ in rows[0])]
     body = [[row[0].row, *map(show, row)] for row in rows]
-    table = ["| " + " | ".join(line) + " |" for line in (*lines, *body)]
+    cells = [[cell.replace("|", r"\|") for cell in line] for line in (*lines, *body)]
+    table = ["| " + " | ".join(line) + " |" for line in cells]
     notes = [f"[{i}] `{origin}`  " for origin, i in origins.items()]
     return "\n".join([*table, "", note(rows), "", *notes]) + "\n"
 
