@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from vismem.errors import UserError
 from vismem.models.generator import Carry, Context
 from vismem.objectives.autoencode import Pixels
-from vismem.objectives.base import Batch, Metrics, Params, scaled
+from vismem.objectives.base import Batch, Metrics, Params, scaled, scan
 from vismem.objectives.generative import PLAYER, Generative, check_share, over_chains
 from vismem.random import named_key
 
@@ -265,15 +265,14 @@ class Flow(Generative):
                 carry = self.apply(params, carry, left, context, method="remember")
             return carry, jnp.stack([(weight * errors).mean(0), errors[-1]])
 
-        # Without remat turns and steps are laid out one after the other: the stacks in which a scan
-        # keeps what the backward pass needs cost more than they save.
+        # Without remat turns and steps are laid out one after the other, also because the stacks in
+        # which a loop keeps what the backward pass needs cost more than they save.
         if self.remat and conversation:  # of a single turn the steps do so already
             turn = jax.checkpoint(turn)
         first = self.apply(params, size, method="begin")
         if "first" in batch:
             first = self.open(params, scaled(batch["first"]), batch["tokens"].shape[-1])
-        unroll = 1 if self.remat else count
-        _, found = jax.lax.scan(turn, first, (jnp.arange(count), said), unroll=unroll)
+        _, found = scan(turn, first, (jnp.arange(count), said), loop=self.remat)
         loss, mse = (found * said["mask"][:, None]).sum((0, 2)) / said["mask"].sum()
         return loss, {"mse": mse}
 
@@ -311,8 +310,7 @@ class Flow(Generative):
 
         if self.remat:
             step = jax.checkpoint(step)
-        unroll = 1 if self.remat else len(times)
-        last, errors = jax.lax.scan(step, first, (canvases, times, keep), unroll=unroll)
+        last, errors = scan(step, first, (canvases, times, keep), loop=self.remat)
         return last.estimate, errors
 
 

@@ -17,7 +17,7 @@ import optax
 from vismem.errors import UserError
 from vismem.models.generator import Carry, Context
 from vismem.objectives.autoencode import Autoencode
-from vismem.objectives.base import Batch, Metrics, Params
+from vismem.objectives.base import Batch, Metrics, Params, scan
 from vismem.objectives.generative import PLAYER, check_share, over_chains
 from vismem.objectives.refine import Refiner
 from vismem.random import named_key
@@ -239,8 +239,7 @@ class Masked(Refiner):
 
         if self.remat:
             step = jax.checkpoint(step)
-        unroll = not self.remat  # as in flow
-        _, (errors, right) = jax.lax.scan(step, first, (chain, times, keep), unroll=unroll)
+        _, (errors, right) = scan(step, first, (chain, times, keep), loop=self.remat)
         return errors.mean(), {"accuracy": right[-1].mean()}
 
 

@@ -7,7 +7,7 @@ import jax
 
 from vismem.errors import UserError
 from vismem.models.generator import Carry
-from vismem.objectives.base import Batch, Params
+from vismem.objectives.base import Batch, Params, scan
 from vismem.objectives.generative import Generative
 
 
@@ -77,5 +77,4 @@ class Refiner(Generative):
 
         if self.remat:
             step = jax.checkpoint(step)
-        # Laid out one after the other without remat, as in flow.
-        return jax.lax.scan(step, (first, canvas), times, unroll=not self.remat)[1]
+        return scan(step, (first, canvas), times, loop=self.remat)[1]
