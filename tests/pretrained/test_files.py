@@ -194,6 +194,7 @@ WTE = "transformer.wte.weight"
             rf"model\.safetensors: tensor '{WTE}' is F32 \[25, 8\].*shape \[24, 8\]",
         ),
         ({WTE: np.ones((24, 8), np.int32)}, rf"tensor '{WTE}' is I32 .* floats"),
+        ({"wte.weight": np.ones((24, 8), np.float32)}, r"is another .*\[24, 8\]; expected one"),
     ],
 )
 def test_tensors_that_do_not_fit(tmp_path, tensors, change, line):
@@ -208,6 +209,11 @@ def test_tensors_that_do_not_fit(tmp_path, tensors, change, line):
         ({"model_type": "gpt3"}, "config.json: model_type 'gpt3' .* did you mean 'gpt2'"),
         ({"architectures": ["GPT2LMHedModel"]}, "did you mean 'GPT2LMHeadModel'"),
         ({"architectures": None}, "architecture None is not one"),
+        (
+            {"architectures": "GPT2Model"},
+            r"config\.json: architectures 'GPT2Model': expected a list",
+        ),
+        ({"model_type": ["gpt2"]}, r"config\.json: model_type \['gpt2'\] is not one"),
         ({"n_head": 3}, "config.json: .*heads=3: does not divide the width 8"),
         ({"n_embd": "wide"}, "config.json: .*n_embd"),
         ({"activation_function": "gelo"}, "config.json: .*'gelo'.* did you mean 'gelu'"),
