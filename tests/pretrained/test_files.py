@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from vismem import pretrained
 from vismem.errors import UserError
+from vismem.pretrained import checkpoint
 
 CONFIG = {
     "architectures": ["GPT2LMHeadModel"],
@@ -178,6 +179,35 @@ def test_a_cache_with_part_of_a_model_is_completed(tmp_path, tensors, monkeypatc
         (folder / f"{WEIGHTS}.index.json").unlink(missing_ok=True)
         pretrained.load("some/model")
         assert asked == [True, False, True]
+
+
+def test_a_cache_without_a_tokenizer_is_completed_where_one_is_wanted(
+    tmp_path, tensors, monkeypatch
+):
+    folder, asked = write(tmp_path / "cached", tensors), []
+
+    def download(name, *, allow_patterns, local_files_only=False):
+        asked.append(local_files_only)
+        if not local_files_only:
+            (folder / "tokenizer.json").write_text("{}")
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *args, timeout: None)
+    for tokenizer, expected in ((False, [True]), (True, [True, False]), (True, [True])):
+        asked.clear()
+        assert checkpoint.find("some/model", tokenizer) == folder
+        assert asked == expected
+
+
+def test_a_repository_of_pickles_is_told_from_an_empty_one(tmp_path, tensors, monkeypatch):
+    """Pickles are not downloaded, and so are not there to be refused."""
+    folder = write(tmp_path / "cached", tensors)
+    (folder / WEIGHTS).unlink()
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *args, **kinds: str(folder))
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *args, timeout: None)
+    with pytest.raises(UserError, match=r"holds no weights; expected model\.safetensors.*a pickle"):
+        pretrained.load("some/model")
 
 
 WEIGHTS = "model.safetensors"

@@ -134,9 +134,16 @@ def _by_canonical_name(family: Family, tensors: Iterable[Stored]) -> dict[str, S
     return found
 
 
-def find(folder: str | Path) -> Path:
+def find(folder: str | Path, tokenizer: bool = False) -> Path:
     """The local folder of a path or of a Hub name: the Hub's cache if it has all of the model, then
-    its download."""
+    its download.
+
+    Args:
+      tokenizer: whether a cache without any of a tokenizer's files lacks something.
+
+    Raises:
+      UserError: there is no such folder, and the Hub cannot be asked or has none.
+    """
     if Path(folder).is_dir():
         return Path(folder)
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", str(folder)):
@@ -149,7 +156,8 @@ def find(folder: str | Path) -> Path:
             found = Path(snapshot_download(folder, allow_patterns=kinds, local_files_only=True))
         except FileNotFoundError:  # not in the cache
             found = None
-        if found is None or not _is_whole(found):  # others may have asked for its tokenizer alone
+        # Others may have asked for its tokenizer alone, or for all but that.
+        if found is None or not _is_whole(found) or (tokenizer and not _has_tokenizer(found)):
             HfApi().model_info(str(folder), timeout=5)  # the download itself would wait forever
             found = Path(snapshot_download(folder, allow_patterns=kinds))
     except Exception as error:  # the client raises its own, its HTTP library's and the system's
@@ -168,6 +176,11 @@ def _is_whole(folder: Path) -> bool:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return (folder / CONFIG).exists() and _single(folder) is not None
     return all((folder / str(file)).exists() for file in files)
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    """Whether a folder has any file of a tokenizer, new or of the older kinds."""
+    return any(any(folder.glob(kind)) for kind in ("*tokenizer*", "*vocab*", "*.model"))
 
 
 def read_config(folder: Path, architecture: str | None = None) -> Config:
@@ -237,7 +250,10 @@ def _stored(folder: Path) -> Iterator[Stored]:
                 f"{pickles[0]}: is a pickle, which can run code and is not read; save the "
                 f"model as {WEIGHTS} (save_pretrained of transformers does)"
             )
-        raise UserError(f"{folder}: holds no weights; expected {WEIGHTS}, {INDEX} or {DIFFUSERS}")
+        raise UserError(
+            f"{folder}: holds no weights; expected {WEIGHTS}, {INDEX} or {DIFFUSERS} (a pickle, "
+            "pytorch_model.bin, is neither read nor downloaded: it can run code)"
+        )
 
 
 def _single(folder: Path) -> Path | None:
