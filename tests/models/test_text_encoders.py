@@ -19,8 +19,11 @@ ENCODERS = {
     "ngrams": {},
     "vectors": {},
     "rnn": {},
+    "rnn both ways": {"bidirectional": True},
     "lstm both ways": {"bidirectional": True},
+    "lstm both ways, two layers": {"bidirectional": True, "layers": 2},
     "gru": {"layers": 2},
+    "gru both ways": {"bidirectional": True},
 }
 
 
@@ -135,6 +138,8 @@ def test_files_of_glove_and_word2vec(tmp_path, text):
         ("2 5\nthe 1 2 3 4 5\n", 3, r"text\.width=3: .* has 5 numbers"),
         ("the 1 2 3\nred 1 2\n", 3, r"line 2: expected a word and 3 numbers"),
         ("the 1 2 3\nred 1 2 x\n", 3, r"line 2: expected"),
+        ("the 1 2 3\nred 1 nan 3\n", 3, r"vectors\.txt, line 2: 'red' has a number that is not"),
+        ("the 1 2 -inf\nred 1 2 3\n", 3, r"vectors\.txt, line 1: 'the' has a number"),
         ("The 1 2 3\n", 3, r"none of the tokenizer's 2 words"),
         ("", 3, r"none of the tokenizer's"),
     ],

@@ -10,6 +10,7 @@ import pytest
 
 from vismem.errors import UserError
 from vismem.models.text.bert import Bert
+from vismem.models.text.clip import TextTower
 from vismem.models.text.gpt2 import GPT2
 from vismem.models.text.llama import Llama, rotary_frequencies
 from vismem.models.text.t5 import T5, PositionBias, T5Encoder, buckets, generate
@@ -26,6 +27,9 @@ ENCODERS = {
         frequencies=tuple(rotary_frequencies(4, 100.0).tolist()),
     ),
     "t5": partial(T5Encoder, **SIZES, head_dim=4),
+    # Where the largest id ends a text: SigLIP's `pooled`, at the last position, counts padding.
+    "clip": partial(TextTower, **SIZES, length=6, end=None, causal=True),
+    "clip both ways": partial(TextTower, **SIZES, length=6, end=None),
 }
 IDS = jnp.array([[3, 5, 2, 7, 11, 13], [1, 2, 4, 0, 0, 0]])
 MASK = IDS > 0
@@ -57,14 +61,15 @@ def test_who_sees_what(name):
     """A decoder's token has a gradient to those up to itself, an encoder's to all."""
     module = ENCODERS[name]()
     params = parameters(module, IDS)["params"]
+    [words] = params.keys() & {"words", "embed"}
 
     def third(table):
-        table = params | {"words": {"embedding": table}}
+        table = params | {words: {"embedding": table}}
         return jnp.square(module.apply({"params": table}, IDS[:1]).tokens[0, 2, :4]).sum()
 
-    gradient = jax.jit(jax.grad(third))(params["words"]["embedding"])
+    gradient = jax.jit(jax.grad(third))(params[words]["embedding"])
     seen = np.abs(gradient[IDS[0]]).sum(-1) > 0
-    causal = name in ("gpt2", "llama")
+    causal = name in ("gpt2", "llama", "clip")
     np.testing.assert_array_equal(seen, [True] * 3 + [not causal] * 3)
 
 

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from vismem import pretrained
 from vismem.errors import UserError
+from vismem.pretrained import checkpoint
 
 CONFIG = {
     "architectures": ["GPT2LMHeadModel"],
@@ -180,6 +181,35 @@ def test_a_cache_with_part_of_a_model_is_completed(tmp_path, tensors, monkeypatc
         assert asked == [True, False, True]
 
 
+def test_a_cache_without_a_tokenizer_is_completed_where_one_is_wanted(
+    tmp_path, tensors, monkeypatch
+):
+    folder, asked = write(tmp_path / "cached", tensors), []
+
+    def download(name, *, allow_patterns, local_files_only=False):
+        asked.append(local_files_only)
+        if not local_files_only:
+            (folder / "tokenizer.json").write_text("{}")
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *args, timeout: None)
+    for tokenizer, expected in ((False, [True]), (True, [True, False]), (True, [True])):
+        asked.clear()
+        assert checkpoint.find("some/model", tokenizer) == folder
+        assert asked == expected
+
+
+def test_a_repository_of_pickles_is_told_from_an_empty_one(tmp_path, tensors, monkeypatch):
+    """Pickles are not downloaded, and so are not there to be refused."""
+    folder = write(tmp_path / "cached", tensors)
+    (folder / WEIGHTS).unlink()
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *args, **kinds: str(folder))
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *args, timeout: None)
+    with pytest.raises(UserError, match=r"holds no weights; expected model\.safetensors.*a pickle"):
+        pretrained.load("some/model")
+
+
 WEIGHTS = "model.safetensors"
 WTE = "transformer.wte.weight"
 
@@ -194,6 +224,7 @@ WTE = "transformer.wte.weight"
             rf"model\.safetensors: tensor '{WTE}' is F32 \[25, 8\].*shape \[24, 8\]",
         ),
         ({WTE: np.ones((24, 8), np.int32)}, rf"tensor '{WTE}' is I32 .* floats"),
+        ({"wte.weight": np.ones((24, 8), np.float32)}, r"is another .*\[24, 8\]; expected one"),
     ],
 )
 def test_tensors_that_do_not_fit(tmp_path, tensors, change, line):
@@ -208,6 +239,11 @@ def test_tensors_that_do_not_fit(tmp_path, tensors, change, line):
         ({"model_type": "gpt3"}, "config.json: model_type 'gpt3' .* did you mean 'gpt2'"),
         ({"architectures": ["GPT2LMHedModel"]}, "did you mean 'GPT2LMHeadModel'"),
         ({"architectures": None}, "architecture None is not one"),
+        (
+            {"architectures": "GPT2Model"},
+            r"config\.json: architectures 'GPT2Model': expected a list",
+        ),
+        ({"model_type": ["gpt2"]}, r"config\.json: model_type \['gpt2'\] is not one"),
         ({"n_head": 3}, "config.json: .*heads=3: does not divide the width 8"),
         ({"n_embd": "wide"}, "config.json: .*n_embd"),
         ({"activation_function": "gelo"}, "config.json: .*'gelo'.* did you mean 'gelu'"),

@@ -8,13 +8,14 @@ import jax
 import numpy as np
 import pytest
 import vision_variants
+from flax.linen import unbox
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import load_file, save_file
 from variants import weights
 
 from vismem import pretrained
 from vismem.errors import UserError
-from vismem.pretrained import verify
+from vismem.pretrained import checkpoint, verify
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "hf"
 FAMILIES = ["clip", "dinov2", "resnet", "siglip", "vit"]
@@ -82,3 +83,18 @@ def test_a_layer_too_many_in_a_tower_is_named(tmp_path):
     save_file(tensors | {extra: np.zeros(32, np.float32)}, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match=f"model.safetensors: tensor '{extra}'"):
         pretrained.load(tmp_path)
+
+
+def test_a_layer_too_many_in_a_classifier_is_named(tmp_path):
+    """What is passed over where no classifier is wanted."""
+    settings = {"model_type": "vgg", "stages": [[4], [4]], "hidden_size": 4, "num_labels": 3}
+    settings["architectures"] = ["VGGForImageClassification"]
+    _, shapes = checkpoint.build(settings)
+    params = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), unbox(shapes))
+    pretrained.export(tmp_path, settings, params)
+    extra = {"classifier.9.bias": np.zeros(3, np.float32)}
+    file = tmp_path / "model.safetensors"
+    save_file(load_file(file) | extra, file)
+    assert pretrained.describe(tmp_path, "VGGModel")["stages"] == [[4], [4]]
+    with pytest.raises(UserError, match=r"tensor 'classifier\.9\.bias' \[3\] has no place"):
+        pretrained.describe(tmp_path)

@@ -172,6 +172,37 @@ def test_a_pretrained_encoder_starts_a_run_and_is_not_needed_again(bert, tmp_pat
     assert train(longer, tmp_path / "run")["steps"] == 4
 
 
+def test_a_folder_that_was_bad_is_not_remembered(bert, tmp_path):
+    """A run that was refused begins with what the mended folder holds, or not at all."""
+    source, params = bert
+    folder = tmp_path / "source"
+    shutil.copytree(source, folder)
+    right = (folder / "config.json").read_text()
+    wrong = json.dumps(json.loads(right) | {"num_hidden_layers": 2})
+    freeze = {"lr": 0.1, "freeze": (("text_encoder/", True),)}
+    frozen = config({"name": "pretrained", "folder": str(folder)}, optimizer=freeze)
+    (folder / "config.json").write_text(wrong)
+    with pytest.raises(UserError, match=r"tensor 'encoder\.layer\.1.*' is missing"):
+        train(frozen, tmp_path / "run")
+    (folder / "config.json").write_text(right)
+    train(frozen, tmp_path / "run")
+    state = names(restored(frozen, tmp_path / "run")["params"])
+    found = {name: x for name, x in state.items() if ENCODER in name}
+    assert {name.removeprefix(ENCODER + "module/") for name in found} == params.keys()
+    for name, value in params.items():
+        np.testing.assert_array_equal(found[f"{ENCODER}module/{name}"], value)
+
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / encoders.FILES["text"]).write_text(
+        json.dumps(
+            json.loads((tmp_path / "run" / encoders.FILES["text"]).read_text())
+            | {"num_hidden_layers": 2}
+        )
+    )
+    with pytest.raises(UserError, match=r"holds no module/blocks/block_1/.* delete that folder"):
+        train(frozen, tmp_path / "other")
+
+
 @pytest.fixture
 def vit(tmp_path):
     """A tiny ViT as Hugging Face writes it, for larger pictures, and its parameters."""

@@ -4,7 +4,7 @@ shards.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,11 +72,8 @@ def load(
     Raises:
       UserError: a file or a tensor that is missing, damaged, superfluous or of a wrong shape.
     """
-    folder = find(folder)
-    config, family, stored = _described(folder, architecture)
-    module, boxed = build(config, folder)
+    config, module, boxed, sources = _checked(find(folder), architecture)
     shapes = flatten_dict(nn.unbox(boxed), sep="/")
-    sources = _matched(family, config, shapes, stored, folder)
     mesh = mesh or make_mesh(MeshConfig(), jax.devices()[:1])
     shardings = flatten_dict(rules.shardings(boxed, mesh), sep="/")
     flat = {}
@@ -86,8 +83,8 @@ def load(
 
 
 def describe(folder: str | Path, architecture: str | None = None) -> Config:
-    """The config that `load` gives, without reading any weights; arguments as there."""
-    return _described(find(folder), architecture)[0]
+    """The config that `load` gives, without reading any weights; arguments and errors as there."""
+    return _checked(find(folder), architecture)[0]
 
 
 def build(config: Config, folder: Path | str = "") -> tuple[nn.Module, Any]:
@@ -108,17 +105,45 @@ def build(config: Config, folder: Path | str = "") -> tuple[nn.Module, Any]:
     return module, shapes["params"]
 
 
-def _described(folder: Path, architecture: str | None) -> tuple[Config, Family, dict[str, Stored]]:
-    """Config, family, and the tensors by their canonical names."""
+def _checked(
+    folder: Path, architecture: str | None
+) -> tuple[Config, nn.Module, Any, dict[str, tuple[Tensor, Stored]]]:
+    """Config, module, its parameters' shapes (boxed), and where each lies in the files, once
+    all tensors are as expected.
+    """
     config = read_config(folder, architecture)
     family = family_of(config, folder)
-    stored = {family.canonical(t.name): t for t in _stored(folder)}
-    return family.settle(config, set(stored)), family, stored
+    stored = _by_canonical_name(family, _stored(folder))
+    config = family.settle(config, set(stored))
+    module, boxed = build(config, folder)
+    shapes = flatten_dict(nn.unbox(boxed), sep="/")
+    return config, module, boxed, _matched(family, config, shapes, stored, folder)
 
 
-def find(folder: str | Path) -> Path:
+def _by_canonical_name(family: Family, tensors: Iterable[Stored]) -> dict[str, Stored]:
+    found: dict[str, Stored] = {}
+    for tensor in tensors:
+        twin = found.setdefault(family.canonical(tensor.name), tensor)
+        if twin is not tensor and not (
+            re.fullmatch(family.copies, tensor.name) and twin.shape == tensor.shape
+        ):
+            raise UserError(
+                f"{tensor.file}: tensor {tensor.name!r} {list(tensor.shape)} is another "
+                f"{twin.name!r} {list(twin.shape)}; expected one of them"
+            )
+    return found
+
+
+def find(folder: str | Path, tokenizer: bool = False) -> Path:
     """The local folder of a path or of a Hub name: the Hub's cache if it has all of the model, then
-    its download."""
+    its download.
+
+    Args:
+      tokenizer: whether a cache without any of a tokenizer's files lacks something.
+
+    Raises:
+      UserError: there is no such folder, and the Hub cannot be asked or has none.
+    """
     if Path(folder).is_dir():
         return Path(folder)
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", str(folder)):
@@ -131,7 +156,8 @@ def find(folder: str | Path) -> Path:
             found = Path(snapshot_download(folder, allow_patterns=kinds, local_files_only=True))
         except FileNotFoundError:  # not in the cache
             found = None
-        if found is None or not _is_whole(found):  # others may have asked for its tokenizer alone
+        # Others may have asked for its tokenizer alone, or for all but that.
+        if found is None or not _is_whole(found) or (tokenizer and not _has_tokenizer(found)):
             HfApi().model_info(str(folder), timeout=5)  # the download itself would wait forever
             found = Path(snapshot_download(folder, allow_patterns=kinds))
     except Exception as error:  # the client raises its own, its HTTP library's and the system's
@@ -152,6 +178,11 @@ def _is_whole(folder: Path) -> bool:
     return all((folder / str(file)).exists() for file in files)
 
 
+def _has_tokenizer(folder: Path) -> bool:
+    """Whether a folder has any file of a tokenizer, new or of the older kinds."""
+    return any(any(folder.glob(kind)) for kind in ("*tokenizer*", "*vocab*", "*.model"))
+
+
 def read_config(folder: Path, architecture: str | None = None) -> Config:
     """config.json with the defaults that transformers has for what it leaves out."""
     from transformers import CONFIG_MAPPING
@@ -160,14 +191,16 @@ def read_config(folder: Path, architecture: str | None = None) -> Config:
     try:
         config = json.loads(path.read_text())
         key = "_class_name" if "_class_name" in config else "model_type"  # diffusers', or not
-        kind = config.get(key)
+        kind, named = config.get(key), config.get("architectures")
     except FileNotFoundError:
         raise UserError(f"{path}: missing; a model's folder holds it beside its weights") from None
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: cannot be read as a JSON object ({error})") from None
-    if kind not in FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         hint = registry.nearest(str(kind), FAMILIES)
         raise UserError(f"{path}: {key} {kind!r} is not one that is read here; {hint}")
+    if not isinstance(named, list | None):
+        raise UserError(f"{path}: architectures {named!r}: expected a list of one name")
     if key == "_class_name":
         config |= {"model_type": kind, "architectures": [kind]}
     if kind in CONFIG_MAPPING:  # some, such as VGG, are torchvision's
@@ -217,7 +250,10 @@ def _stored(folder: Path) -> Iterator[Stored]:
                 f"{pickles[0]}: is a pickle, which can run code and is not read; save the "
                 f"model as {WEIGHTS} (save_pretrained of transformers does)"
             )
-        raise UserError(f"{folder}: holds no weights; expected {WEIGHTS}, {INDEX} or {DIFFUSERS}")
+        raise UserError(
+            f"{folder}: holds no weights; expected {WEIGHTS}, {INDEX} or {DIFFUSERS} (a pickle, "
+            "pytorch_model.bin, is neither read nor downloaded: it can run code)"
+        )
 
 
 def _single(folder: Path) -> Path | None:

@@ -85,6 +85,8 @@ class Family:
         those of the outputs that are wanted, where the inputs do not settle them.
       canonical: any spelling of a tensor's name -> the one spelling `tensors` uses, without the
         prefix that a model with a head puts in front; both sides of a comparison pass through it.
+      copies: regex of names that files may hold beside another of the same canonical name, whose
+        values are the same.
       ignored: config -> regex, matched from the start, of canonical names that are of no use to
         the module: heads, buffers.
       settle: (config, canonical names in the files) -> config, for what only the files tell.
@@ -97,6 +99,7 @@ class Family:
     example: Callable[[Config], tuple[Any, ...]]
     run: Callable[[nn.Module, Any, Arrays, Mapping[str, tuple[int, ...]]], dict[str, jax.Array]]
     canonical: Callable[[str], str] = str
+    copies: str = r"(?!)"
     ignored: Callable[[Config], str] = lambda config: r"(?!)"
     settle: Callable[[Config, set[str]], Config] = lambda config, names: config
     masks: Mapping[str, str] = field(default_factory=dict)

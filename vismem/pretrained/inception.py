@@ -67,7 +67,10 @@ FAMILY = Family(
     tensors=tensors,
     example=lambda config: (jnp.zeros((1, 299, 299, config.get("num_channels", 3))),),
     run=run,
-    ignored=lambda config: r".*num_batches_tracked$|AuxLogits\.|fc\.",
+    ignored=lambda config: (
+        r".*num_batches_tracked$|AuxLogits\."
+        + ("" if config["architectures"][0] == CLASSIFIER else r"|fc\.")
+    ),
 )
 
 # What `convert` says of pictures in [0, 1]: (x - 128) / 128 of pictures in 0..255, as clean-fid has

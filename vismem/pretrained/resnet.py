@@ -70,5 +70,8 @@ FAMILY = Family(
     example=lambda config: (jnp.zeros((1, 64, 64, config["num_channels"])),),
     run=run,
     canonical=lambda name: name.removeprefix("resnet."),
-    ignored=lambda config: r".*num_batches_tracked$|classifier\.",
+    ignored=lambda config: (
+        r".*num_batches_tracked$"
+        + ("" if config["architectures"][0] == CLASSIFIER else r"|classifier\.")
+    ),
 )

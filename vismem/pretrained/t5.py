@@ -116,6 +116,7 @@ FAMILY = Family(
     example=lambda config: ((jnp.zeros((1, 1), jnp.int32),) * (1 if encoder_only(config) else 2)),
     run=run,
     canonical=canonical,
+    copies=r"shared\.weight|(en|de)coder\.embed_tokens\.weight",
     ignored=ignored,
     settle=settle,
     masks={

@@ -62,5 +62,5 @@ FAMILY = Family(
     tensors=tensors,
     example=lambda config: (jnp.zeros((1, 224, 224, config.get("num_channels", 3))),),
     run=run,
-    ignored=lambda config: r"classifier\.",
+    ignored=lambda config: r"(?!)" if config["architectures"][0] == CLASSIFIER else r"classifier\.",
 )

@@ -114,6 +114,9 @@ FAMILY = Family(
     example=example,
     run=run,
     canonical=lambda name: name.removeprefix("vit."),
-    ignored=lambda config: r"embeddings\.mask_token|classifier\.",
+    ignored=lambda config: (
+        r"embeddings\.mask_token"
+        + ("" if config["architectures"][0] == CLASSIFIER else r"|classifier\.")
+    ),
     settle=lambda config, names: config | {"pooler": "pooler.dense.weight" in names},
 )

@@ -23,6 +23,7 @@ from vismem.models.text import vectors
 from vismem.parallel import hosts
 from vismem.pretrained import checkpoint, encoders
 from vismem.pretrained.family import Config
+from vismem.training import lora
 from vismem.training.logging import write_whole
 from vismem.training.names import Flat, names
 from vismem.training.state import Layout
@@ -122,19 +123,28 @@ def parameters(config: RunConfig, tokenizer: Tokenizer, layout: Layout, mesh: Me
             loaded = names(encoders.load(source, part, mesh))
             found = {f"module/{name}": x for name, x in loaded.items()}
         elif part == "text" and config.text.get("name") == "vectors" and config.text.get("file"):
-            found = word_vectors(config, tokenizer, shapes)
+            source, found = config.text["file"], word_vectors(config, tokenizer, shapes)
         else:
             continue
-        given |= _placed(found, place, shapes)
+        given |= _placed(found, place, shapes, source)
     if source := t5_folder(config):
-        given |= _placed(names(checkpoint.load(source, mesh=mesh).params), "/text_model/", shapes)
+        found = names(checkpoint.load(source, mesh=mesh).params)
+        given |= _placed(found, "/text_model/", shapes, source)
     return given
 
 
-def _placed(found: Flat, place: str, shapes: Flat) -> Flat:
-    """Parameters that are named as a part of a model names them, as the whole model does."""
-    tails = {name: name.partition(place)[2] for name in shapes}
-    return {name: found[tail] for name, tail in tails.items() if tail in found}
+def _placed(found: Flat, place: str, shapes: Flat, source: str) -> Flat:
+    """Parameters that are named as a part of a model names them, as the whole model does: all that
+    the part has but adapters."""
+    tails = {name: name.partition(place)[2] for name in shapes if place in name}
+    wanted = {name: tail for name, tail in tails.items() if not tail.endswith((lora.A, lora.B))}
+    for name, tail in wanted.items():
+        if tail not in found or found[tail].shape != shapes[name].shape:
+            raise UserError(
+                f"{source}: holds no {tail} of shape {list(shapes[name].shape)}, as it did when "
+                "this run's folder was made; delete that folder to begin anew"
+            )
+    return {name: found[tail] for name, tail in wanted.items()}
 
 
 def word_vectors(config: RunConfig, tokenizer: Tokenizer, shapes: Flat) -> Flat:

@@ -43,7 +43,8 @@ def read(file: str, width: int, words: Mapping[str, int]) -> tuple[np.ndarray, n
       ids int32 [n] of the words found, and their vectors float32 [n, width].
 
     Raises:
-      UserError: the file is missing or damaged, has another width, or holds none of the words.
+      UserError: the file is missing or damaged, has another width, holds none of the words, or of
+        one of them a number that is not finite.
     """
     if not Path(file).is_file():
         raise UserError(f"text.file={file!r}: no such file")
@@ -66,6 +67,10 @@ def read(file: str, width: int, words: Mapping[str, int]) -> tuple[np.ndarray, n
                     raise UserError(
                         f"{file}, line {number}: expected a word and {width} numbers"
                     ) from None
+                if not np.isfinite(found[words[word]]).all():
+                    raise UserError(
+                        f"{file}, line {number}: {word!r} has a number that is not finite"
+                    )
     if not found:
         raise UserError(
             f"text.file={file!r}: has none of the tokenizer's {len(words)} words; set "
