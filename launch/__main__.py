@@ -14,7 +14,8 @@ from vismem.errors import UserError
 from vismem.reports import status, sweeps
 
 BACKENDS = ("local", "slurm", "gke", "tpu")
-SETTLED = ("done", "other config")  # states of runs that are not sent
+# States of runs that are not sent. Whose folder it is, without its config nobody knows.
+SETTLED = ("done", "other config", f"unreadable ({config.FILE})")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -117,6 +117,9 @@ def test_what_is_settled_is_not_sent(file, capsys):
         str(missing.folder),
     ]
     assert "train memory.py --config.memory.enabled=False --config.seed=1" in commands[1]
+    (failed.folder / "config.json").write_text('{"batch_size": 8')
+    assert cli.main(["sweep", file, "--dry-run"]) == 0
+    assert f"{failed.folder}: unreadable (config.json); left as it is" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
