@@ -18,10 +18,12 @@ def show(plan: Plan, title: str, console: Console | None = None) -> None:
     table.columns[1].justify = "right"
     for part, size in plan.state.items():
         table.add_row(NAMES[part], f"{size / G:.3f}")
-    table.add_row("activations, gradients, program", f"{plan.working / G:.3f}")
+    gradients = min(plan.gradients, plan.working)  # not all are held at once, if it is less
+    table.add_row("gradients", f"{gradients / G:.3f}")
+    table.add_row("activations, program", f"{(plan.working - gradients) / G:.3f}")
     table.add_row("all", f"{plan.used / G:.3f} of {plan.memory / G:.2f}", end_section=True)
     table.add_row("[bold]a step", "")
-    table.add_row("model", f"{plan.model_flops / 1e12:.2f} TFLOP")
+    table.add_row("model", f"{plan.model_flops / 1e12:.2f} TFLOP ({plan.share:.0%})")
     table.add_row("products computed", f"{plan.flops / 1e12:.2f} TFLOP", end_section=True)
     for kind, traffic in (plan.collectives or {}).items():
         table.add_row(f"{traffic.count} x {kind}, a chip sends", f"{traffic.bytes / G:.3f}")
