@@ -10,6 +10,10 @@ from vismem.planning.plan import Plan
 
 NAMES = {"params": "parameters", "opt": "optimizer", "ema": "average", "batch": "batch"}
 G = 2**30
+LOOSE = (
+    "the bound for the interconnect is loose: a slower network joins slices, and hosts of GPUs, "
+    "but all that is sent is taken to go over the chips' own links"
+)
 
 
 def show(plan: Plan, title: str, console: Console | None = None) -> None:
