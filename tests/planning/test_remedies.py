@@ -90,6 +90,20 @@ def test_two_changes_where_one_is_not_enough(monkeypatch):
     assert len(chips.compiled) <= 4
 
 
+def test_a_smaller_batch_is_the_last_resort(monkeypatch):
+    """State, activations and rows would all three have to be made smaller."""
+    chips = Machine(monkeypatch, state=720, activations=200)
+    settings, plan = chips.remedy()
+    assert settings == {
+        **{"mesh.data": 1, "mesh.fsdp": 8, "painter.remat": "full"},
+        "batch_size": 8,  # 16 would not fit
+    }
+    assert plan.fits
+    *others, last = chips.compiled
+    assert last.batch_size == 8
+    assert all(config.batch_size == 64 for config in others)
+
+
 def test_nothing_helps(monkeypatch):
     chips = Machine(monkeypatch, state=10_000, activations=10_000)
     settings, plan = chips.remedy()

@@ -75,6 +75,10 @@ def test_a_plan_that_does_not():
     changes = {"painter.remat": "dots", "mesh.fsdp": 4}
     text = said(show.remedy, changes, PLAN)
     assert "fits with painter.remat=dots mesh.fsdp=4: data=2 fsdp=4 batch_size=64" in text
+    assert "another experiment" not in text
+    text = said(show.remedy, {"batch_size": 32}, PLAN)
+    assert "fits with batch_size=32: " in text
+    assert "another experiment, not only another layout" in text
     assert "no two changes" in said(show.remedy, {}, plan)
 
 

@@ -53,7 +53,11 @@ def show(plan: Plan, title: str, console: Console | None = None) -> None:
 def remedy(settings: Mapping[str, Any], plan: Plan, console: Console | None = None) -> None:
     """The changes that make a plan fit, if there are any, and the plan then."""
     written = " ".join(f"{key}={value}" for key, value in settings.items())
-    found = f"fits with {written}: {line(plan)}" if settings else "no two changes make it fit"
+    found = "no two changes make it fit, nor a smaller batch besides"
+    if settings:
+        found = f"fits with {written}: {line(plan)}"
+    if "batch_size" in settings:
+        found += "; fewer pictures a step are another experiment, not only another layout"
     (console or Console()).print(found, soft_wrap=True)
 
 
