@@ -5,6 +5,7 @@ import functools
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from launch import grid, topology, xla_flags
 from launch.job import resolve
@@ -14,7 +15,8 @@ from vismem.errors import UserError
 from vismem.reports import status, sweeps
 
 BACKENDS = ("local", "slurm", "gke", "tpu")
-SETTLED = ("done", "other config")  # states of runs that are not sent
+# States of runs that are not sent. Whose folder it is, without its config nobody knows.
+SETTLED = ("done", "other config", f"unreadable ({config.FILE})")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,9 +48,16 @@ def arguments() -> argparse.ArgumentParser:
         sub.add_argument(
             "--env", nargs="*", default=(), metavar="NAME=VALUE", help="environment of the runs"
         )
-        sub.add_argument("--dry-run", action="store_true", help="print what would be sent, only")
+        sub.add_argument("--dry-run", action="store_true", help=dry_run(module))
         module.arguments(sub)
     return parser
+
+
+def dry_run(module: ModuleType) -> str:
+    said = "print what would be sent, only"
+    if hasattr(module, "going"):
+        return said
+    return f"{said}; the cloud is not asked which of it is there already"
 
 
 def launch(options: argparse.Namespace) -> int:
@@ -71,6 +80,11 @@ def launch(options: argparse.Namespace) -> int:
         else:
             jobs.append(resolve(run, environment, hosts))
     if options.dry_run:
+        going = options.module.going(jobs) if hasattr(options.module, "going") else {}
+        for job in jobs:
+            if job.id in going:
+                print(f"{job.folder}: {going[job.id]}; left as it is", file=sys.stderr)
+        jobs = [job for job in jobs if job.id not in going]
         print(options.module.render(jobs, options) if jobs else "nothing to send")
         return 0
     page = sweeps.RUNS / sweeps.name(options.file) / "status.html"

@@ -19,6 +19,7 @@ from vismem.reports.sweeps import EXIT_CODE, STOPPED
 
 AGAIN = 42  # the exit code of a run that saved and wants to go on
 EARLY = 128 + signal.SIGTERM  # of one that was told to end before there was anything to save
+LOCK = "lock"  # a file in a run's folder
 ENDS = {signal.SIGINT: 130, signal.SIGTERM: AGAIN}  # exit codes of whoever was told to end
 GRACE = 60.0  # seconds that a run's processes have to end once one of them has failed
 POLL = 0.2  # seconds between two looks at what runs
@@ -39,6 +40,23 @@ def hardware(options: argparse.Namespace) -> tuple[int, int | None, str]:
     if found and given.get("JAX_PLATFORMS") != "cpu":
         return options.hosts, None, "cpu"
     return options.hosts, options.hosts * topology.cpu_devices(given), "cpu"
+
+
+def going(jobs: Sequence[Job]) -> dict[str, str]:
+    """Run id -> what is said of it, of the runs that a dry run leaves out."""
+    return {job.id: "is running already" for job in jobs if is_held(job.folder / LOCK)}
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process of a run holds its lock."""
+    if not lock.exists():
+        return False
+    with lock.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def render(jobs: Sequence[Job], options: argparse.Namespace) -> str:
@@ -151,7 +169,7 @@ class Runner:
 
     def _start(self, job: Job) -> None:
         job.folder.mkdir(parents=True, exist_ok=True)
-        lock = (job.folder / "lock").open("wb")
+        lock = (job.folder / LOCK).open("wb")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -5,6 +5,7 @@ import hashlib
 import os
 import shlex
 import subprocess
+import sys
 from collections.abc import Sequence
 
 from launch import topology
@@ -111,6 +112,18 @@ def send(jobs: Sequence[Job], options: argparse.Namespace) -> int:
     for i, job in enumerate(new):
         print(f"{job.folder}: sent as {number}_{i} ({job.id})")
     return 0
+
+
+def going(jobs: Sequence[Job]) -> dict[str, str]:
+    """Run id -> where it is, of the runs that a dry run leaves out; none where Slurm does not
+    answer, which is said."""
+    try:
+        queued = live()
+    except UserError as error:
+        said = " ".join(str(error).split())
+        print(f"{said} (what the queue holds already is not left out)", file=sys.stderr)
+        return {}
+    return {j.id: f"in the queue already, {queued[j.id]}" for j in jobs if j.id in queued}
 
 
 def live() -> dict[str, str]:

@@ -411,6 +411,8 @@ def plan(options: argparse.Namespace) -> int:
     from vismem.planning import machine, plan, search, show
 
     chip, devices = machine.devices(options.topology, settings.mesh.slices)
+    if machine.has_slower_links(options.topology, settings.mesh.slices):
+        print(show.LOOSE)
     if options.sweep:
         best = show.compare(search.sweep(settings, chip, devices))
         return int(best is None)

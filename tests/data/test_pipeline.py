@@ -34,7 +34,9 @@ def opened():
     """Makes iterators, and closes them after the test."""
     made = []
 
-    def make(source=None, batch_size=10, seed=0, train=True, index=0, count=1, **config):
+    def make(
+        source=None, batch_size=10, seed=0, train=True, index=0, count=1, counts=True, **config
+    ):
         config = DataConfig(size=SIZE, **config)
         made.append(
             pipeline.batches(
@@ -46,6 +48,7 @@ def opened():
                 train,
                 index,
                 count,
+                counts,
             )
         )
         return made[-1]
@@ -170,6 +173,19 @@ def test_skipped_records_are_replaced_and_counted(opened):
     assert iterator.skipped == 4  # 7 passed over 8 too
     take(iterator, 5)
     assert iterator.skipped == 8
+
+
+def test_what_two_hosts_skip_together_is_counted_once(opened):
+    source, options = Numbers(bad={7, 8}), {"on_error": "skip", "count": 2, "batch_size": 5}
+    readers = [
+        opened(source, index=part, counts=first, **options)
+        for part, first in ((0, True), (0, False), (1, True), (1, False))
+    ]
+    batches = [take(reader, 5) for reader in readers]
+    assert equal(batches[0], batches[1])
+    assert equal(batches[2], batches[3])
+    assert sum(reader.skipped for reader in readers) == 3  # 7 passed over 8 too
+    assert readers[1].get_state()["skipped"] == 0
 
 
 def test_nothing_to_read(opened):

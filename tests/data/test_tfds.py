@@ -15,8 +15,10 @@ from vismem.data import tfds as tfds_source
 from vismem.data.tfds import TfdsSource
 from vismem.errors import UserError
 from vismem.evaluation.retrieval import Retrieval
+from vismem.training import run
 
-EMOJI = Path(__file__).parents[3] / "shared" / "data" / "emoji"
+DATA = Path(__file__).parents[3] / "shared" / "data"
+EMOJI = DATA / "emoji"
 
 
 def prepare(folder, features, splits):
@@ -101,20 +103,43 @@ def test_errors(classes, tmp_path):
     assert "\n" not in str(error.value)
 
 
+def photographs(count):
+    """Files of JPEGs; where the shared data is missing, of noise."""
+    found = sorted((DATA / "bccd" / "BCCD" / "JPEGImages").glob("*.jpg"))[:count]
+    return [path.read_bytes() for path in found] or [noise(seed) for seed in range(count)]
+
+
+def noise(seed):
+    buffer, rng = io.BytesIO(), np.random.default_rng(seed)
+    Image.fromarray(rng.integers(0, 256, (260, 300, 3), np.uint8)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def t5(folder):
+    """A T5's tokenizer with a few pieces, in a folder as its makers' is; the library's own."""
+    from transformers import T5Tokenizer
+
+    pieces = ("<pad>", "</s>", "<unk>", "▁", "▁picture", "▁caption", ",", *map(str, range(5)))
+    made = T5Tokenizer(vocab=[(piece, -1.0) for piece in pieces], extra_ids=0)
+    made.save_pretrained(str(folder))
+    return made
+
+
 def test_coco_captions_as_its_experiment_reads_them(tmp_path):
     """Features as tfds' coco_captions has them, five captions a picture and once three."""
     from tensorflow_datasets import features
 
     spec = features.FeaturesDict(
         {
-            "image": features.Image(shape=(None, None, 3)),
+            "image": features.Image(shape=(None, None, 3), encoding_format="jpeg"),
             "image/filename": features.Text(),
             "captions": features.Sequence({"id": np.int64, "text": features.Text()}),
         }
     )
+    pictures = photographs(3)
     rows = [
         {
-            "image": png(Image.new("RGB", (300 + i, 260), (10 * i, 0, 0))),
+            "image": pictures[i],
             "image/filename": f"{i}.jpg",
             "captions": [{"id": j, "text": f"picture {i}, caption {j}"} for j in range(count)]
             + [{"id": 9, "text": " "}] * (5 - count),
@@ -123,8 +148,11 @@ def test_coco_captions_as_its_experiment_reads_them(tmp_path):
     ]
     folder = prepare(tmp_path / "coco", spec, {"train": rows, "test": rows})
     file = Path(__file__).parents[2] / "experiments" / "coco.py"
+    reference = t5(tmp_path / "t5")
     settings = [f"--config.data.source.folder={folder}", "--config.data.threads=0"]
-    data = configs.run_config(configs.override(configs.load(str(file)), settings)).data
+    settings.append(f"--config.text.folder={tmp_path / 't5'}")
+    coco = configs.run_config(configs.override(configs.load(str(file)), settings))
+    data = coco.data
     records = source(data, "train")
     assert len(records) == 15
     assert [records[i]["text"] for i in (0, 4, 5, 8, 14)] == [
@@ -133,11 +161,20 @@ def test_coco_captions_as_its_experiment_reads_them(tmp_path):
     ]
     assert records[0]["captions"] == tuple(f"picture 0, caption {j}" for j in range(5))
     assert records[7]["captions"] == tuple(f"picture 1, caption {j}" for j in range(3))
-    batches = pipeline.batches(data, records, tokenizers.ByteTokenizer(64), 4, seed=0)
+    for i, picture in enumerate(pictures):
+        np.testing.assert_array_equal(records[5 * i]["image"], Image.open(io.BytesIO(picture)))
+    tokenizer = run.make_tokenizer(coco, tmp_path / "run", records)
+    batches = pipeline.batches(data, records, tokenizer, 4, seed=0)
     batch = next(batches)
     batches.close()
     assert batch["image"].shape == (4, 256, 256, 3)
     assert batch["tokens"].shape == (4, 64)
+    said = {tuple(reference(records[i]["text"])["input_ids"]) for i in range(15)}
+    for tokens in batch["tokens"]:
+        ids = tuple(tokens[tokens > 0].tolist())
+        assert ids in said
+        assert ids[-1] == reference.eos_token_id
+        assert reference.unk_token_id not in ids
     towers = {"objective": SimpleNamespace(embed_images=None), "tokenizer": None}
     searched = Retrieval(**towers, data=data)  # each picture once, with all that is said of it
     assert [len(image) for image in searched.images] == [256] * 3

@@ -1,6 +1,7 @@
 """From a command line to resolved runs; and what is refused before anything is sent."""
 
 import dataclasses
+import fcntl
 import json
 import re
 
@@ -117,6 +118,50 @@ def test_what_is_settled_is_not_sent(file, capsys):
         str(missing.folder),
     ]
     assert "train memory.py --config.memory.enabled=False --config.seed=1" in commands[1]
+    (failed.folder / "config.json").write_text('{"batch_size": 8')
+    assert cli.main(["sweep", file, "--dry-run"]) == 0
+    assert f"{failed.folder}: unreadable (config.json); left as it is" in capsys.readouterr().err
+
+
+def test_a_dry_run_leaves_out_what_is_running(file, capsys):
+    first, *_ = runs = sweeps.runs(file)
+    first.folder.mkdir(parents=True)
+    with (first.folder / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert cli.main(["sweep", file, "--dry-run"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == f"{first.folder}: is running already; left as it is\n"
+    assert len(printed.out.splitlines()) == len(runs) - 1
+    assert cli.main(["sweep", file, "--dry-run"]) == 0
+    printed = capsys.readouterr()
+    assert not printed.err
+    assert len(printed.out.splitlines()) == len(runs)
+
+
+def test_a_dry_run_leaves_out_what_slurm_has_in_its_queue(file, capsys, monkeypatch):
+    queued, *others = sweeps.runs(file)
+    monkeypatch.setattr(slurm, "live", lambda: {run_id(queued): "job 5"})
+    assert cli.main(["sweep", file, "--backend", "slurm", "--dry-run"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == f"{queued.folder}: in the queue already, job 5; left as it is\n"
+    assert f"{queued.folder};" not in printed.out
+    assert all(f"{run.folder};" in printed.out for run in others)
+
+    def silent():
+        raise UserError("squeue: unable to\ncontact the controller")
+
+    monkeypatch.setattr(slurm, "live", silent)
+    assert cli.main(["sweep", file, "--backend", "slurm", "--dry-run"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err.startswith("squeue: unable to contact the controller (")
+    assert f"{queued.folder};" in printed.out
+
+
+@pytest.mark.parametrize("backend", ["gke", "tpu"])
+def test_help_says_whose_queue_is_not_asked(capsys, backend):
+    with pytest.raises(SystemExit):
+        main([backend, "--help"])
+    assert "which of it is there already" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

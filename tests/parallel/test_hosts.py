@@ -38,6 +38,7 @@ def test_hosts_that_hold_the_same_rows_read_the_same_part(monkeypatch, count, sh
     for host, part in enumerate(parts):
         monkeypatch.setattr(jax, "process_index", lambda host=host: host)
         assert hosts.share(Mesh(count, **shape)) == part
+        assert hosts.is_first_reader(Mesh(count, **shape)) == (part not in parts[:host])
 
 
 def test_a_mesh_whose_parts_overlap_is_refused(monkeypatch):

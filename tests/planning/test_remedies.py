@@ -90,6 +90,20 @@ def test_two_changes_where_one_is_not_enough(monkeypatch):
     assert len(chips.compiled) <= 4
 
 
+def test_a_smaller_batch_is_the_last_resort(monkeypatch):
+    """State, activations and rows would all three have to be made smaller."""
+    chips = Machine(monkeypatch, state=720, activations=200)
+    settings, plan = chips.remedy()
+    assert settings == {
+        **{"mesh.data": 1, "mesh.fsdp": 8, "painter.remat": "full"},
+        "batch_size": 8,  # 16 would not fit
+    }
+    assert plan.fits
+    *others, last = chips.compiled
+    assert last.batch_size == 8
+    assert all(config.batch_size == 64 for config in others)
+
+
 def test_nothing_helps(monkeypatch):
     chips = Machine(monkeypatch, state=10_000, activations=10_000)
     settings, plan = chips.remedy()
@@ -145,9 +159,18 @@ def test_the_exit_code_of_a_sweep(monkeypatch, tmp_path, capsys):
         "    return ConfigDict({'batch_size': 64, 'steps': 1, 'objective': {'name': 'products'}})\n"
     )
     command = ["plan", str(tmp_path / "run.py"), "--topology", "v5e:2x4", "--sweep"]
-    for activations, code in ((30, 0), (90_000, 1)):
+    for activations, slices, code in ((30, 1, 0), (90_000, 1, 1), (30, 2, 0)):
         chips = Machine(monkeypatch, activations=activations)
         monkeypatch.setattr(machine, "devices", lambda *_, d=chips.devices: (CHIP, d))
-        assert cli.main(command) == code
-        last = capsys.readouterr().out.splitlines()[-1]
+        assert cli.main([*command, f"--config.mesh.slices={slices}"]) == code
+        first, *_, last = capsys.readouterr().out.splitlines()
         assert last.startswith("nothing fits" if code else "best: ")
+        assert ("a slower network joins" in first) == (slices > 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "slices", "slower"),
+    [("v5e:16x16", 1, False), ("v5e:2x4", 2, True), ("h100:1x8", 1, False), ("h100:2x8", 1, True)],
+)
+def test_slices_and_hosts_of_gpus_are_joined_by_a_slower_network(name, slices, slower):
+    assert machine.has_slower_links(name, slices) == slower

@@ -34,6 +34,12 @@ def said(call, *arguments):
     return console.file.getvalue()
 
 
+def cells(text):
+    """What a table has in its second column, by its first."""
+    rows = (line.split("│") for line in text.splitlines() if line.count("│") == 3)
+    return {name.strip(): value.strip() for _, name, value, _ in rows}
+
+
 def test_the_bound():
     assert PLAN.bounds == {
         "products": pytest.approx(0.5),  # 400 of 8 x 100 TFLOP
@@ -49,6 +55,16 @@ def test_a_plan_that_fits():
     for part in ("8.000 of 16.00", "3 x all-gather", "500.0 ms", "MFU at most 75%"):
         assert part in text
     assert "does not fit" not in text
+    rows = cells(text)
+    assert (rows["model"], rows["products computed"]) == ("300.00 TFLOP (75%)", "400.00 TFLOP")
+
+
+def test_gradients_have_a_row_of_their_own():
+    rows = cells(said(show.show, PLAN, "a run"))
+    assert (rows["gradients"], rows["activations, program"]) == ("1.000", "3.000")
+    few = dataclasses.replace(PLAN, gradients=5 * G)  # which the program does not hold at once
+    rows = cells(said(show.show, few, "a run"))
+    assert (rows["gradients"], rows["activations, program"]) == ("4.000", "0.000")
 
 
 def test_a_plan_that_does_not():
@@ -59,6 +75,10 @@ def test_a_plan_that_does_not():
     changes = {"painter.remat": "dots", "mesh.fsdp": 4}
     text = said(show.remedy, changes, PLAN)
     assert "fits with painter.remat=dots mesh.fsdp=4: data=2 fsdp=4 batch_size=64" in text
+    assert "another experiment" not in text
+    text = said(show.remedy, {"batch_size": 32}, PLAN)
+    assert "fits with batch_size=32: " in text
+    assert "another experiment, not only another layout" in text
     assert "no two changes" in said(show.remedy, {}, plan)
 
 

@@ -206,6 +206,7 @@ def test_rows_may_be_called_what_they_like(swept, commit):
         (not_finite, "test/exact_claim is not finite"),
         (lambda f: (f / "summary.json").write_text("{}"), "seed 1: unreadable (summary.json)"),
         (lambda f: (f / "summary.json").write_text("[1"), "seed 1: unreadable (summary.json)"),
+        (lambda f: (f / "config.json").write_text('{"seed'), "seed 1: unreadable (config.json)"),
         (
             lambda f: [(f / "summary.json").unlink(), (f / "exit_code").write_text("")],
             "seed 1: unreadable (exit_code)",

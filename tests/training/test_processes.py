@@ -87,7 +87,7 @@ def alone(tmp_path_factory):
     ],
     ids=str,
 )
-def test_losses_are_those_of_one(tmp_path, alone, count, settings):
+def test_losses_are_those_of_one_and_so_they_are_where_more_go_on(tmp_path, alone, count, settings):
     first, *others = run(count, tmp_path, *LONG, "steps=6", *settings)
     found = losses(tmp_path)
     assert len(found) == 6
@@ -101,6 +101,11 @@ def test_losses_are_those_of_one(tmp_path, alone, count, settings):
     run(1, tmp_path / "alone", *LONG, "steps=6")
     [wanted] = [line for line in lines(tmp_path / "alone") if "toy/norm" in line]
     np.testing.assert_allclose(end["toy/norm"], wanted["toy/norm"], rtol=1e-5)
+    # What comes next, these read and compute together as the one would have.
+    run(count, tmp_path / "alone", *LONG, "steps=9", *settings)
+    found = losses(tmp_path / "alone")
+    assert list(found) == list(range(1, 10))
+    np.testing.assert_allclose([found[s] for s in found], [alone[s] for s in found], rtol=1e-4)
 
 
 def test_a_signal_to_one_stops_all_and_fewer_go_on(tmp_path, alone):

@@ -46,17 +46,18 @@ class Batches(grain.DatasetIterator):
         has them (data/__init__.py).
 
     Attributes:
-      skipped: records that this host passed over so far because they could not be read. The state
-        holds the sum over all hosts, and nothing else that depends on them.
+      skipped: records that this host passed over so far because they could not be read; 0 where
+        another reads the same and counts them. The state holds the sum over all hosts, and nothing
+        else that depends on them.
     """
 
-    def __init__(self, parent: grain.DatasetIterator):
+    def __init__(self, parent: grain.DatasetIterator, counts: bool = True):
         super().__init__(parent)
-        self.skipped = 0
+        self.skipped, self._counts = 0, counts
 
     def __next__(self) -> Batch:
         batch = next(self._parent)
-        self.skipped += int(batch.pop("skipped").sum())
+        self.skipped += int(batch.pop("skipped").sum()) * self._counts
         return batch
 
     def get_state(self) -> dict:
@@ -82,6 +83,7 @@ def batches(
     train: bool = True,
     process_index: int = 0,
     process_count: int = 1,
+    counts: bool = True,
 ) -> Batches:
     """This host's batches of a source.
 
@@ -98,6 +100,7 @@ def batches(
       train: forever, shuffled anew each epoch and augmented; else one pass in order, as far as it
         fills batches on all hosts.
       process_index, process_count: which host this is, of how many.
+      counts: whether it counts what it skips; of hosts that read the same one must.
     """
     if not train and len(source) < batch_size * process_count:
         raise UserError(
@@ -113,7 +116,7 @@ def batches(
     whole = whole.map_with_index(_Reader(config, source, tokenizer, seed, train))
     mine = whole[process_index : len(whole) - len(whole) % process_count : process_count]
     options = grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=config.prefetch)
-    return Batches(iter(mine.to_iter_dataset(options)))
+    return Batches(iter(mine.to_iter_dataset(options)), counts)
 
 
 def shapes(config: DataConfig, batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:

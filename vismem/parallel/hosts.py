@@ -127,18 +127,30 @@ def share(mesh: Mesh) -> tuple[int, int]:
 
     Hosts that a mesh axis other than the batch's joins read the same part.
     """
+    held = _shards(mesh)
+    parts = sorted(set(held))
+    if sum(map(len, parts)) != batch_shards(mesh) or len({len(part) for part in parts}) > 1:
+        raise UserError(
+            f"mesh {dict(mesh.shape)}: its batch does not part evenly over {len(held)} hosts; "
+            "choose axes that divide the devices of a host or are multiples of them"
+        )
+    return parts.index(held[jax.process_index()]), len(parts)
+
+
+def is_first_reader(mesh: Mesh) -> bool:
+    """Whether no host before this one reads the same part of every batch."""
+    held, here = _shards(mesh), jax.process_index()
+    return held[here] not in held[:here]
+
+
+def _shards(mesh: Mesh) -> list[tuple[int, ...]]:
+    """The shards of the batch that each host holds."""
     rows = mesh.devices.reshape(batch_shards(mesh), -1)  # [shards of the batch, their copies]
     held = [set() for _ in range(jax.process_count())]
     for shard, devices in enumerate(rows):
         for device in devices:
             held[device.process_index].add(shard)
-    parts = sorted({tuple(sorted(shards)) for shards in held})
-    if sum(map(len, parts)) != len(rows) or len({len(part) for part in parts}) > 1:
-        raise UserError(
-            f"mesh {dict(mesh.shape)}: its batch does not part evenly over {len(held)} hosts; "
-            "choose axes that divide the devices of a host or are multiples of them"
-        )
-    return parts.index(tuple(sorted(held[jax.process_index()]))), len(parts)
+    return [tuple(sorted(shards)) for shards in held]
 
 
 def global_shapes(

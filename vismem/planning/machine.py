@@ -56,6 +56,13 @@ def devices(name: str, slices: int = 1) -> tuple[Chip, Sequence[jax.Device]]:
     return GPUS[kind], _gpus(asked, kind, slices)
 
 
+def has_slower_links(name: str, slices: int) -> bool:
+    """Whether a slower network than the chips' own links joins parts of a topology: several slices,
+    or several hosts of GPUs."""
+    asked = topology.parse(name)
+    return slices > 1 or (not asked.tpu and asked.hosts > 1)
+
+
 def _tpus(asked: topology.Topology, kind: str, slices: int) -> Sequence[jax.Device]:
     if importlib.util.find_spec("libtpu") is None:
         raise UserError("plan: needs TPUs' compiler, libtpu; pip install 'vismem[plan]'")

@@ -79,6 +79,11 @@ class Plan:
         return sum(self.state.values()) + self.working
 
     @property
+    def share(self) -> float:
+        """The model's of the products that are computed."""
+        return self.model_flops / self.flops if self.flops else 1.0
+
+    @property
     def fits(self) -> bool:
         return self.collectives is not None
 

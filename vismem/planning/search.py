@@ -65,8 +65,8 @@ def remedies(config: RunConfig, plan: Plan) -> Iterator[Settings]:
 def remedy(
     config: RunConfig, chip: Chip, devices: Sequence[jax.Device], plan: Plan
 ) -> tuple[Settings, Plan]:
-    """The cheapest change, or pair of changes, with which the run fits, and its plan; no settings
-    if there is none.
+    """The cheapest change, or pair of changes, with which the run fits, and its plan; where there
+    is none the largest `batch_size` that fits, besides such a pair if it must be; else no settings.
 
     Compilation is what takes long. What a chip holds of the state and of the gradients is known
     without it, and that parting them further leaves the activations as they are, once they are
@@ -89,6 +89,18 @@ def remedy(
         if found.fits:
             return settings, found
         activations[rest(settings)] = found.working - found.gradients
+    # What is left is another experiment, with fewer pictures a step.
+    parted, again, _ = single(config, plan)
+    least = {**(parted or [{}])[-1], **(again or [{}])[-1]}
+    rows = config.batch_size // (plan.chips // plan.mesh["tensor"] * config.optimizer.accumulate)
+    for times in (times for times in _doublings(2, rows) if rows % times == 0):
+        for settings in ({}, least):
+            fixed = held[settings.get("mesh.fsdp", plan.mesh["fsdp"])]
+            if fixed + activations.get(rest(settings), math.inf) / times <= plan.memory:
+                fewer = {**settings, "batch_size": config.batch_size // times}
+                found = make(changed(config, fewer), chip, devices)
+                if found.fits:
+                    return fewer, found
     return {}, plan
 
 

@@ -10,6 +10,10 @@ from vismem.planning.plan import Plan
 
 NAMES = {"params": "parameters", "opt": "optimizer", "ema": "average", "batch": "batch"}
 G = 2**30
+LOOSE = (
+    "the bound for the interconnect is loose: a slower network joins slices, and hosts of GPUs, "
+    "but all that is sent is taken to go over the chips' own links"
+)
 
 
 def show(plan: Plan, title: str, console: Console | None = None) -> None:
@@ -18,10 +22,12 @@ def show(plan: Plan, title: str, console: Console | None = None) -> None:
     table.columns[1].justify = "right"
     for part, size in plan.state.items():
         table.add_row(NAMES[part], f"{size / G:.3f}")
-    table.add_row("activations, gradients, program", f"{plan.working / G:.3f}")
+    gradients = min(plan.gradients, plan.working)  # not all are held at once, if it is less
+    table.add_row("gradients", f"{gradients / G:.3f}")
+    table.add_row("activations, program", f"{(plan.working - gradients) / G:.3f}")
     table.add_row("all", f"{plan.used / G:.3f} of {plan.memory / G:.2f}", end_section=True)
     table.add_row("[bold]a step", "")
-    table.add_row("model", f"{plan.model_flops / 1e12:.2f} TFLOP")
+    table.add_row("model", f"{plan.model_flops / 1e12:.2f} TFLOP ({plan.share:.0%})")
     table.add_row("products computed", f"{plan.flops / 1e12:.2f} TFLOP", end_section=True)
     for kind, traffic in (plan.collectives or {}).items():
         table.add_row(f"{traffic.count} x {kind}, a chip sends", f"{traffic.bytes / G:.3f}")
@@ -47,7 +53,11 @@ def show(plan: Plan, title: str, console: Console | None = None) -> None:
 def remedy(settings: Mapping[str, Any], plan: Plan, console: Console | None = None) -> None:
     """The changes that make a plan fit, if there are any, and the plan then."""
     written = " ".join(f"{key}={value}" for key, value in settings.items())
-    found = f"fits with {written}: {line(plan)}" if settings else "no two changes make it fit"
+    found = "no two changes make it fit, nor a smaller batch besides"
+    if settings:
+        found = f"fits with {written}: {line(plan)}"
+    if "batch_size" in settings:
+        found += "; fewer pictures a step are another experiment, not only another layout"
     (console or Console()).print(found, soft_wrap=True)
 
 

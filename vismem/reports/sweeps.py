@@ -148,9 +148,13 @@ def state(run: Run) -> str:
         failure = f"failed (exit {text})" if text.isdecimal() else f"unreadable ({EXIT_CODE})"
     if not (run.folder / config.FILE).exists():
         return failure or "missing"
+    try:
+        begun = config.read(run.folder)
+    except UserError:
+        return f"unreadable ({config.FILE})"
     differing = [
         key
-        for key in changes(config.read(run.folder), run.config)
+        for key in changes(begun, run.config)
         if not any(f"{key}.".startswith(f"{harmless}.") for harmless in HARMLESS)
     ]
     if differing:

@@ -70,6 +70,7 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
         config.seed,
         process_index=part,
         process_count=parts,
+        counts=hosts.is_first_reader(mesh),
     )
     beginning = batches.get_state()
     first = next(batches)
