@@ -194,9 +194,10 @@ def test_remat_and_scans_change_no_gradient():
     )
 
 
+@pytest.mark.slow
 def test_a_train_step_in_bfloat16_is_near_that_in_float32():
     """In its loss and, by a step of plain descent, in its gradient; parameters stay float32."""
-    losses, gradients = [], []
+    losses, gradients, before = [], [], make_params(make_flow())
     for dtype in ("float32", "bfloat16"):
         painter = PainterConfig(width=16, layers=1, heads=2, patch=4, dtype=dtype)
         flow, batch = make_flow(unroll=2, painter=painter), make_batch(16)
@@ -204,7 +205,6 @@ def test_a_train_step_in_bfloat16_is_near_that_in_float32():
         mesh = make_mesh(MeshConfig(), jax.devices()[:1])
         layout = Layout(flow, descent, batch, mesh, steps=1)
         step = compiled(make_train_step(flow, layout.optimizer, ema=0.0), layout.shardings, mesh)
-        before = make_params(flow)
         state = layout.init(0) | {"params": jax.tree.map(jnp.array, before)}
         state, metrics = step(state, batch)
         assert {x.dtype for x in jax.tree.leaves(state["params"])} == {jnp.dtype("float32")}
