@@ -21,6 +21,7 @@ from vismem.models.vision.pretrained import PretrainedVision
 from vismem.objectives import OBJECTIVES
 from vismem.planning import plan
 from vismem.pretrained import checkpoint
+from vismem.pretrained import encoders as pretrained_encoders
 from vismem.training import encoders, loop, run, text_cache
 from vismem.training.loop import train
 from vismem.training.names import names
@@ -201,6 +202,21 @@ def test_a_folder_that_was_bad_is_not_remembered(bert, tmp_path):
     )
     with pytest.raises(UserError, match=r"holds no module/blocks/block_1/.* delete that folder"):
         train(frozen, tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"num_attention_heads": 4}, r"has encoder\.heads=2, but had 4 when .* delete that folder"),
+        ({"hidden_act": "relu"}, r"has encoder\.activation='gelu', but had 'relu'"),
+    ],
+)
+def test_what_shapes_do_not_show_is_compared(wrong, line, bert, tmp_path):
+    source, _ = bert
+    described = pretrained_encoders.describe(str(source), "text") | wrong
+    (tmp_path / encoders.FILES["text"]).write_text(json.dumps(described))
+    with pytest.raises(UserError, match=line):
+        train(config({"name": "pretrained", "folder": str(source)}), tmp_path)
 
 
 @pytest.fixture
