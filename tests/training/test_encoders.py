@@ -11,7 +11,7 @@ import pytest
 import toy
 from flax.traverse_util import unflatten_dict
 
-from vismem import cli, registry
+from vismem import cli, pretrained, registry
 from vismem import config as configs
 from vismem.data import tokenizers
 from vismem.errors import UserError
@@ -258,6 +258,10 @@ def test_a_pretrained_picture_encoder_starts_a_run_and_comes_back(vit, tmp_path,
     loaded = checkpoint.load(source)
     jax.tree.map(np.testing.assert_array_equal, loaded.params, params)
     assert loaded.config["image_mean"] == [0.1, 0.2, 0.3]
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 24, 24, 3), np.uint8)
+    expected = (pictures / 255 - [0.1, 0.2, 0.3]) / [1, 1, 2]
+    processed = pretrained.processor(source)(list(pictures))
+    np.testing.assert_allclose(processed, expected, atol=1e-5)
     assert cli.main(["export", str(folder), "--to", "hf", str(tmp_path / "other")]) == 2
     assert "text.name=None is not of Hugging Face's" in capsys.readouterr().err
 

@@ -64,7 +64,8 @@ def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer
             return
         choice = config.data.tokenizer
         if pretrained := encoders.pretrained_folder(config, "text") or encoders.t5_folder(config):
-            brought = {"name": "pretrained", "folder": str(checkpoint.find(pretrained, True))}
+            found = checkpoint.find(pretrained, tokenizer=True)
+            brought = {"name": "pretrained", "folder": str(found)}
             choice = brought | {k: v for k, v in choice.items() if k == "length"}
         tokenizers.make(choice, source, config.data.on_error).save(partial)
         partial.rename(saved)
