@@ -466,7 +466,7 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Writes a run's pretrained encoder, tuned or not, to a new folder; a text's with tokenizer."""
+    """Writes a run's pretrained encoder or T5, tuned or not, to a new folder, with tokenizer."""
     from vismem.training.export import export
 
     export(options.source, options.folder, options.part)

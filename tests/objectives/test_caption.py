@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax.traverse_util import flatten_dict
 
 from vismem.data.tokenizers import ByteTokenizer
 from vismem.errors import UserError
@@ -99,6 +100,40 @@ def test_what_is_seen(params):
     np.testing.assert_array_equal(*unseen)
 
 
+def test_attention_is_as_without_a_choice(params):
+    same = parameters(objective(fusion={"name": "attention"}), BATCH)
+    jax.tree.map(np.testing.assert_array_equal, same, params)
+    assert objective(fusion={"name": "attention"}).captioner == MODEL.captioner
+
+
+@pytest.mark.parametrize("name", ["concat", "crossmodal"])
+def test_a_prompt_folded_into_the_patches(name):
+    """It counts, its padding does not, one without words is definite, and gradient reaches all."""
+    model, rng = objective(fusion={"name": name}), np.random.default_rng(0)
+    prompt = BATCH["prompt_tokens"] * [[1], [1], [0]]
+    batch, before = {**BATCH, "prompt_tokens": prompt}, np.zeros((3, 1), np.int32)
+    shapes = nn.unbox(jax.eval_shape(model.init, jax.random.key(0), batch))
+    params = jax.tree.map(lambda x: 0.3 * rng.standard_normal(x.shape, np.float32), shapes)
+    assert "asked" not in params["captioner"]
+    assert model.answers(params)
+
+    @jax.jit
+    def read(params, prompt):
+        return logits(params, {**batch, "prompt_tokens": prompt}, before, model)
+
+    plain, padded = read(params, prompt), read(params, np.pad(prompt, ((0, 0), (0, 2))))
+    other = read(params, (prompt + 1) * (prompt > 0))
+    np.testing.assert_allclose(plain, padded, atol=1e-5)
+    assert np.isfinite(plain).all()
+    assert np.abs(plain - other).max((1, 2)).min(initial=1, where=[True, True, False]) > 1e-3
+
+    loss = lambda params: model.loss("captioner", params, batch, None)[0]  # noqa: E731
+    flat = flatten_dict(jax.jit(jax.grad(loss))(params)["captioner"], sep="/")
+    kernels = [name for name in flat if name.endswith("kernel")]
+    assert any(name.startswith("fusion/") for name in kernels)
+    assert all(np.abs(flat[name]).max() > 0 for name in kernels)
+
+
 def test_a_model_knows_whether_it_answers(params):
     assert MODEL.answers(params)
     captions = {k: v for k, v in BATCH.items() if k != "prompt_tokens"}
@@ -145,6 +180,8 @@ def test_mistakes_are_named():
         objective(length=-1)
     with pytest.raises(UserError, match=r"text\.name: unknown name 't6'"):
         objective(text={**TEXT, "name": "t6"})
+    with pytest.raises(UserError, match=r"fusion\.name: unknown name 'concut'; did you mean 'conc"):
+        objective(fusion={"name": "concut"})
     with pytest.raises(UserError, match=r"text: .*hidden"):
         objective(text={k: v for k, v in TEXT.items() if k != "hidden"})
     with pytest.raises(UserError, match="reads no pictures"):

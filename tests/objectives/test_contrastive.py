@@ -6,7 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax.traverse_util import flatten_dict
 
+from vismem.errors import UserError
 from vismem.objectives.contrastive import PLAYER, Contrastive
 
 TEXT = {"name": "ngrams", "width": 8}
@@ -132,3 +134,31 @@ def test_without_a_head_the_image_encoder_sets_the_width():
     params = params_of(objective)
     assert set(params[PLAYER]["image"]) == {"encoder"}
     assert params[PLAYER]["text"]["projection"]["kernel"].shape == (8, VISION["widths"][-1])
+
+
+def test_crossmodal_towers_reach_their_space_by_perceptrons():
+    """Gradient flows through both; padding never changes a text; the default stays linear."""
+    objective, batch = make(fusion={"name": "crossmodal"}), batch_of()
+    params, plain = params_of(objective), jax.eval_shape(make().init, KEY, batch)[PLAYER]
+    for tower in ("image", "text"):
+        assert set(params[PLAYER][tower]["projection"]) == {"up", "down", "norm"}
+        assert set(plain[tower]["projection"]) == {"kernel"}
+    gradient = jax.jit(jax.grad(lambda p: objective.loss(PLAYER, p, batch, KEY)[0]))(params)
+    flat = flatten_dict(gradient[PLAYER], sep="/")
+    assert all(np.abs(x).max() > 0 for name, x in flat.items() if not name.endswith("embedding"))
+    tokens = np.asarray(batch["tokens"]) * [1, 1, 0, 0]
+    texts = [objective.embed_texts(params, x) for x in (tokens, tokens[:, :2])]
+    np.testing.assert_allclose(*texts, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fusion", "line"),
+    [
+        ("attention", r"^fusion\.name='attention': two towers do not see each other; .*crossmodal"),
+        ("concat", r"^fusion\.name='concat': two towers do not see each other"),
+        ("crossmodel", r"^fusion\.name: unknown name 'crossmodel'; did you mean 'crossmodal'\?"),
+    ],
+)
+def test_fusions_that_towers_cannot_have(fusion, line):
+    with pytest.raises(UserError, match=line):
+        make(fusion={"name": fusion})

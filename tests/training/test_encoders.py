@@ -11,7 +11,7 @@ import pytest
 import toy
 from flax.traverse_util import unflatten_dict
 
-from vismem import cli, registry
+from vismem import cli, pretrained, registry
 from vismem import config as configs
 from vismem.data import tokenizers
 from vismem.errors import UserError
@@ -21,6 +21,7 @@ from vismem.models.vision.pretrained import PretrainedVision
 from vismem.objectives import OBJECTIVES
 from vismem.planning import plan
 from vismem.pretrained import checkpoint
+from vismem.pretrained import encoders as pretrained_encoders
 from vismem.training import encoders, loop, run, text_cache
 from vismem.training.loop import train
 from vismem.training.names import names
@@ -203,6 +204,21 @@ def test_a_folder_that_was_bad_is_not_remembered(bert, tmp_path):
         train(frozen, tmp_path / "other")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"num_attention_heads": 4}, r"has encoder\.heads=2, but had 4 when .* delete that folder"),
+        ({"hidden_act": "relu"}, r"has encoder\.activation='gelu', but had 'relu'"),
+    ],
+)
+def test_what_shapes_do_not_show_is_compared(wrong, line, bert, tmp_path):
+    source, _ = bert
+    described = pretrained_encoders.describe(str(source), "text") | wrong
+    (tmp_path / encoders.FILES["text"]).write_text(json.dumps(described))
+    with pytest.raises(UserError, match=line):
+        train(config({"name": "pretrained", "folder": str(source)}), tmp_path)
+
+
 @pytest.fixture
 def vit(tmp_path):
     """A tiny ViT as Hugging Face writes it, for larger pictures, and its parameters."""
@@ -242,6 +258,10 @@ def test_a_pretrained_picture_encoder_starts_a_run_and_comes_back(vit, tmp_path,
     loaded = checkpoint.load(source)
     jax.tree.map(np.testing.assert_array_equal, loaded.params, params)
     assert loaded.config["image_mean"] == [0.1, 0.2, 0.3]
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 24, 24, 3), np.uint8)
+    expected = (pictures / 255 - [0.1, 0.2, 0.3]) / [1, 1, 2]
+    processed = pretrained.processor(source)(list(pictures))
+    np.testing.assert_allclose(processed, expected, atol=1e-5)
     assert cli.main(["export", str(folder), "--to", "hf", str(tmp_path / "other")]) == 2
     assert "text.name=None is not of Hugging Face's" in capsys.readouterr().err
 

@@ -51,6 +51,8 @@ def run(tmp_path, monkeypatch):
     (folder / encoders.FILES["text"]).write_text(json.dumps(described))
     tokenizer.save(folder / TOKENIZER)
     state = {"ema": {"generator": {"text_encoder": {"module": params}, "paint": {"x": 1}}}}
+    others = jax.tree.map(lambda x: x + 1, params)
+    state["ema"]["critic"] = {"text_encoder": {"module": others}}  # as a gan's
     monkeypatch.setattr(export, "restore", lambda *args: (None, tokenizer, None, state))
     return folder, params
 

@@ -1,6 +1,7 @@
 """Runs that draw with the autoencoder of another run, or a pretrained one: it is copied when they
 begin, and never learns."""
 
+import json
 import shutil
 
 import flax.linen as nn
@@ -13,7 +14,7 @@ import vismem
 from vismem import config, pretrained
 from vismem.errors import UserError
 from vismem.pretrained import autoencoder_kl, checkpoint
-from vismem.training import run
+from vismem.training import encoders, run
 from vismem.training.loop import train
 
 DATA = {
@@ -115,6 +116,33 @@ def test_a_run_draws_with_an_autoencoder_of_its_own_that_stays_as_it_was(
     # The last step leaves nothing undecided; latents without codes are rounded in the last bit.
     level = int(lends == "kl")
     np.testing.assert_allclose(drawing.estimates[-1].astype(int), drawing.images, atol=level)
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ({"block_out_channels": (4, 4, 8)}, r"holds no .* of shape \[.*delete that folder"),
+        ({"scaling_factor": 0.5}, r"has scaling_factor=0\.18215, but had 0\.5 when this run's"),
+    ],
+)
+def test_another_autoencoder_than_was_described_is_not_drawn_with(kept, said, kl, tmp_path):
+    """A description that an earlier attempt has left in the run's folder."""
+    (tmp_path / "lent").mkdir()
+    exported(KL | kept, tmp_path / "lent")
+    described = encoders.codec_options(str(tmp_path / "lent")) | {"folder": str(kl[0])}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / encoders.AUTOENCODER).write_text(json.dumps(described))
+    chosen = settings(
+        {"name": "flow", "autoencoder": str(kl[0])},
+        text={"name": "transformer", "width": 8, "layers": 1, "heads": 2},
+        vision={"name": "patches"},
+        fusion={"name": "attention"},
+        painter={"width": 8, "layers": 1, "heads": 2, "patch": 2},
+        memory={"slots": 2},
+        drawing={"solver": "euler", "steps": 2},
+    )
+    with pytest.raises(UserError, match=said):
+        train(config.run_config(chosen), tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ from ml_collections import ConfigDict
 
 from vismem import config as configs
 from vismem import worlds
+from vismem.data import tokenizers
 from vismem.errors import UserError
 from vismem.pretrained import checkpoint
 from vismem.training import run
+from vismem.training.export import export
 from vismem.training.loop import train
 
 T5 = {
@@ -47,24 +49,26 @@ def t5(tmp_path):
     return folder, params
 
 
-def config(folder):
-    return configs.run_config(
-        ConfigDict(
-            {
-                "batch_size": 4,
-                "steps": 1,
-                "ema": 0.0,
-                "data": {
-                    "source": {"name": "world", "preset": "tiny"},
-                    "tokenizer": {"name": "byte", "length": 6},
-                },
-                "objective": {"name": "caption"},
-                "vision": {"name": "cnn", "widths": (4, 4, 4)},
-                "text": {"name": "t5", "folder": str(folder)},
-                "optimizer": {"name": "sgd", "lr": 0.1, "freeze": (("text_model/", True),)},
-            }
-        )
+def settings(folder):
+    return ConfigDict(
+        {
+            "batch_size": 4,
+            "steps": 1,
+            "ema": 0.0,
+            "data": {
+                "source": {"name": "world", "preset": "tiny"},
+                "tokenizer": {"name": "byte", "length": 6},
+            },
+            "objective": {"name": "caption"},
+            "vision": {"name": "cnn", "widths": (4, 4, 4)},
+            "text": {"name": "t5", "folder": str(folder)},
+            "optimizer": {"name": "sgd", "lr": 0.1, "freeze": (("text_model/", True),)},
+        }
     )
+
+
+def config(folder):
+    return configs.run_config(settings(folder))
 
 
 @pytest.mark.slow
@@ -75,6 +79,12 @@ def test_a_captioner_begins_with_a_t5(t5, tmp_path):
     shutil.rmtree(folder)
     state = run.restore(made, tmp_path / "run")[-1]
     jax.tree.map(np.testing.assert_array_equal, state["ema"]["captioner"]["text_model"], params)
+    configs.write(settings(folder), tmp_path / "run")
+    export(tmp_path / "run", tmp_path / "out")
+    again = checkpoint.load(tmp_path / "out")
+    assert again.config["architectures"] == T5["architectures"]
+    jax.tree.map(np.testing.assert_array_equal, again.params, params)
+    assert tokenizers.PretrainedTokenizer(str(tmp_path / "out"), 6).words()["<pad>"] == 0
 
 
 def test_an_encoder_alone_is_refused(t5, tmp_path):

@@ -18,10 +18,14 @@ class Captioner(nn.Module):
     Attributes:
       vision_encoder: square pictures [B, H, W, C] -> Features, whose tokens are read.
       text_model: reads them beside the prompt, and writes.
+      fusion: of models/fusion.py, by which a prompt reaches the patches once the T5's encoder has
+        read it by itself: its vector is added to every patch, and its tokens, if any, are read
+        beside them. None: the prompt's words are read beside the patches, and by nothing before.
     """
 
     vision_encoder: nn.Module
     text_model: T5
+    fusion: nn.Module | None = None
 
     def setup(self) -> None:
         width, dtype = self.text_model.width, self.text_model.dtype
@@ -45,9 +49,15 @@ class Captioner(nn.Module):
         x = self.project(patches) + sincos_2d(side, side, width).astype(dtype)
         mask = jnp.ones(x.shape[:2], bool)
         if prompt is not None:
-            words = self.text_model.words(prompt) + self.asked(jnp.zeros_like(prompt))
+            exists = prompt > 0
+            if self.fusion is None:
+                words = self.text_model.words(prompt) + self.asked(jnp.zeros_like(prompt))
+            else:
+                read = self.text_model.encode(prompt, exists)
+                words, exists, vector = self.fusion.prepare(read, exists)
+                x = x + self.fusion(vector, x)[:, None]
             x = jnp.concatenate([x, words], axis=1)
-            mask = jnp.concatenate([mask, prompt > 0], axis=1)
+            mask = jnp.concatenate([mask, exists], axis=1)
         return self.text_model.encoder(x, mask), mask
 
     def decode(

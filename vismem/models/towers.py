@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from vismem.models.features import Features
-from vismem.models.fusion import pool
+from vismem.models.fusion import Projection, pool
 from vismem.models.layers import Array, Dense
 
 
@@ -38,14 +38,18 @@ class Projected(nn.Module):
 
     Attributes:
       width: 0 for no such layer.
+      perceptron: whether it is two layers and a norm instead (models/fusion.py).
     """
 
     encoder: nn.Module
     width: int
+    perceptron: bool = False
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        if self.width:
+        if self.width and self.perceptron:
+            self.projection = Projection(self.width, self.dtype)
+        elif self.width:
             self.projection = Dense(self.width, ("embed", None), False, dtype=self.dtype)
 
     def __call__(self, *inputs: Any) -> Features:

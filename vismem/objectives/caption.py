@@ -8,10 +8,11 @@ import jax.numpy as jnp
 
 from vismem import registry
 from vismem.errors import UserError
-from vismem.models import TEXT_TO_TEXT, VISION_ENCODERS
+from vismem.models import FUSION, TEXT_TO_TEXT, VISION_ENCODERS
 from vismem.models import decoding as decoders
 from vismem.models.captioner import Captioner
 from vismem.models.decoding import Decoding
+from vismem.models.fusion import AttentionFusion
 from vismem.objectives import texts
 from vismem.objectives.base import Batch, Metrics, Params, scaled
 
@@ -25,6 +26,9 @@ class Caption:
       vision: `{"name": ..., **options}` of models.VISION_ENCODERS.
       text: the same of models.TEXT_TO_TEXT. A T5 begins with the weights in `text.folder`, if that
         is given, which says its sizes too (training/encoders.py).
+      fusion: the same of models.FUSION, how a prompt reaches the picture: by "attention" (the
+        default) its words join the patches in the T5's encoder; by others what that encoder makes
+        of the words alone is folded into one vector, which is added to every patch.
       vocab_size: of the tokenizer. image_size: height and width in pixels.
       length: tokens of a text at most; 0 for as many as the tokenizer gives.
       blind: whether every picture is replaced by a grey one: the baseline that only reads.
@@ -40,6 +44,7 @@ class Caption:
         text: Mapping[str, Any],
         vocab_size: int,
         image_size: int,
+        fusion: Mapping[str, Any] | None = None,
         length: int = 0,
         blind: bool = False,
         dtype: Literal["float32", "bfloat16"] = "float32",
@@ -57,7 +62,12 @@ class Caption:
                 f"text.vocab_size={text['vocab_size']}: data.tokenizer has {vocab_size} tokens; "
                 "take the tokenizer of the same folder"
             )
-        self.captioner = Captioner(image, registry.build(TEXT_TO_TEXT, text, "text", **given))
+        words = registry.build(TEXT_TO_TEXT, text, "text", **given)
+        fusion = fusion or {"name": "attention"}
+        fuse = registry.build(FUSION, fusion, "fusion", width=words.width, **given)
+        # Attention is the T5 encoder's own.
+        fuse = None if isinstance(fuse, AttentionFusion) else fuse
+        self.captioner = Captioner(image, words, fuse)
         self.image_size, self.length, self.blind = image_size, length or None, blind
 
     def init(self, key: jax.Array, batch: Batch) -> Params:
@@ -68,7 +78,7 @@ class Caption:
 
     def answers(self, params: Params) -> bool:
         """Whether these parameters have learned from prompts."""
-        return "asked" in params[PLAYER]
+        return not {"asked", "fusion"}.isdisjoint(params[PLAYER])
 
     def loss(
         self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True

@@ -22,7 +22,8 @@ from jax.sharding import Mesh
 
 from vismem import registry
 from vismem.errors import UserError
-from vismem.models import TEXT, VISION_ENCODERS
+from vismem.models import FUSION, TEXT, VISION_ENCODERS
+from vismem.models.fusion import CrossmodalFusion
 from vismem.models.towers import ImageEncoder, Projected, TextEncoder, TwoTowers, unit
 from vismem.objectives.base import Batch, Metrics, Params, scaled
 from vismem.parallel import pairs
@@ -39,12 +40,14 @@ class Contrastive:
     Args:
       text: `{"name": ..., **options}` of models.TEXT; its tokens' mean speaks for a text.
       vision: the same of models.VISION_ENCODERS.
+      fusion: how both sides reach their space: by "crossmodal", each by a perceptron of two layers;
+        none, the default, each by a linear layer. Others of models.FUSION are refused.
       vocab_size: of the tokenizer. image_size: height and width in pixels.
       mesh: over which batches are sharded; one device by default.
       loss: "softmax" tells the right one of a batch's texts, and of its pictures; "sigmoid" judges
         every pair by itself.
       width: of the embeddings; without a head, that of what the image encoder finds.
-      head: whether the image tower ends in a linear layer, as the text tower always does.
+      head: whether the image tower ends in such a layer, as the text tower always does.
       dtype: of the towers' products.
     """
 
@@ -57,6 +60,7 @@ class Contrastive:
         vision: Mapping[str, Any],
         vocab_size: int,
         image_size: int,
+        fusion: Mapping[str, Any] | None = None,
         mesh: Mesh | None = None,
         loss: Literal["softmax", "sigmoid"] = "softmax",
         width: int = 256,
@@ -74,10 +78,17 @@ class Contrastive:
             picture = jnp.zeros((1, image_size, image_size, 3))
             found, _ = jax.eval_shape(image.init_with_output, jax.random.key(0), picture)
             width = found.pooled.shape[-1]
+        if fusion:
+            fuse = registry.build(FUSION, fusion, "fusion", width=width, **given)
+            if not isinstance(fuse, CrossmodalFusion):
+                raise UserError(
+                    f"fusion.name={fusion['name']!r}: two towers do not see each other; set "
+                    "fusion.name=crossmodal, a perceptron for each, or leave fusion out"
+                )
         scale, bias = FIRST[loss]
         self.towers = TwoTowers(
-            Projected(ImageEncoder(image), width if head else 0, **given),
-            Projected(TextEncoder(words), width, **given),
+            Projected(ImageEncoder(image), width if head else 0, bool(fusion), **given),
+            Projected(TextEncoder(words), width, bool(fusion), **given),
             scale,
             bias,
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict
 from jax.sharding import Mesh
 
 from vismem import config as configs
@@ -33,6 +34,7 @@ from vismem.training.state import Layout
 PLACES = {"text": "/text_encoder/", "vision": "/vision_encoder/"}
 FILES = {"text": "text_encoder.json", "vision": "vision_encoder.json"}
 AUTOENCODER, T5 = "autoencoder.json", "t5.json"
+T5_PLACE = "/text_model/"
 
 
 def pretrained_folder(config: RunConfig, part: str) -> str | None:
@@ -115,27 +117,51 @@ def codec_options(source: str) -> dict[str, Any]:
 
 
 def parameters(config: RunConfig, tokenizer: Tokenizer, layout: Layout, mesh: Mesh) -> Flat:
-    """The parameters that files give, by name, in their shards."""
+    """The parameters that files give, by name, in their shards.
+
+    Args:
+      config: as `resolve` gives it.
+
+    Raises:
+      UserError: the files hold another model than they did when the run's folder was made.
+    """
     shapes = names(layout.shapes["params"])
     given = {}
     for part, place in PLACES.items():
         if source := pretrained_folder(config, part):
             loaded = names(encoders.load(source, part, mesh))
-            found = {f"module/{name}": x for name, x in loaded.items()}
+            given |= placed({f"module/{n}": x for n, x in loaded.items()}, place, shapes, source)
+            found = encoders.options(encoders.describe(source, part), part)
+            check_same(source, getattr(config, part), found)
         elif part == "text" and config.text.get("name") == "vectors" and config.text.get("file"):
-            source, found = config.text["file"], word_vectors(config, tokenizer, shapes)
-        else:
-            continue
-        given |= _placed(found, place, shapes, source)
+            found = word_vectors(config, tokenizer, shapes)
+            given |= placed(found, place, shapes, config.text["file"])
     if source := t5_folder(config):
-        found = names(checkpoint.load(source, mesh=mesh).params)
-        given |= _placed(found, "/text_model/", shapes, source)
+        loaded = names(checkpoint.load(source, mesh=mesh).params)
+        given |= placed(loaded, T5_PLACE, shapes, source)
+        check_same(source, config.text, t5_options(source, checkpoint.describe(source)))
     return given
 
 
-def _placed(found: Flat, place: str, shapes: Flat, source: str) -> Flat:
+def check_same(source: str, kept: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Refuses to read from `source` a model of other options than those that a run has kept: shapes
+    do not show all of them."""
+    kept, found = (flatten_dict(plain(options), sep=".") for options in (kept, found))
+    for option, value in found.items():
+        if kept.get(option) != value:
+            raise UserError(
+                f"{source}: has {option}={value!r}, but had {kept.get(option)!r} when this run's "
+                "folder was made; delete that folder to begin anew"
+            )
+
+
+def placed(found: Flat, place: str, shapes: Flat, source: str) -> Flat:
     """Parameters that are named as a part of a model names them, as the whole model does: all that
-    the part has but adapters."""
+    the part has but adapters.
+
+    Raises:
+      UserError: one is not there, or has another shape.
+    """
     tails = {name: name.partition(place)[2] for name in shapes if place in name}
     wanted = {name: tail for name, tail in tails.items() if not tail.endswith((lora.A, lora.B))}
     for name, tail in wanted.items():

@@ -64,7 +64,8 @@ def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer
             return
         choice = config.data.tokenizer
         if pretrained := encoders.pretrained_folder(config, "text") or encoders.t5_folder(config):
-            brought = {"name": "pretrained", "folder": str(checkpoint.find(pretrained, True))}
+            found = checkpoint.find(pretrained, tokenizer=True)
+            brought = {"name": "pretrained", "folder": str(found)}
             choice = brought | {k: v for k, v in choice.items() if k == "length"}
         tokenizers.make(choice, source, config.data.on_error).save(partial)
         partial.rename(saved)
@@ -171,18 +172,31 @@ def given(config: RunConfig, tokenizer: Tokenizer, layout: Layout, mesh: Mesh) -
         if not lent:
             raise UserError(f"start={config.start!r}: has no parameters that this run could use")
     if encoders.autoencoder_folder(config):
-        lent |= lent_autoencoder(config.objective["autoencoder"], mesh)
+        lent |= lent_autoencoder(config.objective["autoencoder"], shapes, mesh)
     placed = {name: jax.device_put(x, shapes[name].sharding) for name, x in lent.items()}
     return encoders.parameters(config, tokenizer, layout, mesh) | placed
 
 
-def lent_autoencoder(choice: Mapping[str, Any], mesh: Mesh) -> Flat:
+def lent_autoencoder(choice: Mapping[str, Any], shapes: Flat, mesh: Mesh) -> Flat:
     """The parameters, by name, of the autoencoder on whose grid a run draws: another run's, or if
-    it has a name a pretrained one's."""
+    it has a name a pretrained one's.
+
+    Args:
+      choice: options of `make_codec`, as `encoders.resolve` gives them.
+      shapes: of the drawing run's parameters, by name.
+
+    Raises:
+      UserError: the folder holds another autoencoder than it did when the run's folder was made.
+    """
+    source, place = choice["folder"], f"{PLAYER}/"
     if "name" in choice:
-        return names({PLAYER: checkpoint.load(choice["folder"], mesh=mesh).params})
-    known = learned(Path(choice["folder"]))
-    return {name: x for name, x in known.items() if name.startswith(f"{PLAYER}/")}
+        found = names(checkpoint.load(source, mesh=mesh).params)
+    else:
+        known = learned(Path(source))
+        found = {n.removeprefix(place): x for n, x in known.items() if n.startswith(place)}
+    found = encoders.placed(found, place, shapes, source)
+    encoders.check_same(source, choice, encoders.codec_options(source))
+    return found
 
 
 def learned(folder: Path) -> Flat:
