@@ -179,6 +179,7 @@ def apart(function, name, argument):
     """One of these functions in a process of its own, since jax counts its devices once."""
     flags = "--xla_force_host_platform_device_count=8"
     environment = os.environ | {"PJRT_NPROC": "16", "XLA_FLAGS": flags}
+    environment.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # as in conftest.py
     command = [sys.executable, __file__, function.__name__, name, json.dumps(argument)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
