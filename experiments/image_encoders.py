@@ -3,7 +3,8 @@
     python -c "from vismem.pretrained.squeezenet import convert; \\
         convert('../shared/data/squeezenet/decoded_squeezenet10_OIHW.npz', 'runs/squeezenet')"
     vismem sweep experiments/image_encoders.py
-    vismem table experiments/image_encoders.py       # image_encoders.py:third: a third of the steps
+    vismem table experiments/image_encoders.py
+    vismem sweep experiments/image_encoders.py:third      # a third of the steps, one seed
 
 All give one vector a patch of 8 pixels. SqueezeNet has learned from photographs and stays as it is;
 the others are trained from nothing with the painter. What was found, and which runs were made, is
@@ -28,7 +29,7 @@ def get_config(argument: str = "") -> ConfigDict:
     return made
 
 
-def sweep() -> dict:
+def sweep(argument: str = "") -> dict:
     encoders = {
         "patches": {"name": "patches"},
         "CNN": {"name": "cnn"},
@@ -40,7 +41,7 @@ def sweep() -> dict:
     squeezenet = {"name": "pretrained", "folder": "runs/squeezenet", "size": 71}
     frozen = {"vision": squeezenet, "optimizer.freeze": (("vision_encoder/", True),)}
     rows = {row: {"vision": v} for row, v in encoders.items()} | {"SqueezeNet, frozen": frozen}
-    return {"rows": rows, "seeds": (0, 1)}
+    return {"rows": rows, "seeds": (0,) if argument else (0, 1)}
 
 
 def table() -> dict:
