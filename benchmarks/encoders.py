@@ -14,6 +14,9 @@ step of our loop, which also averages the parameters. Each side is a process of 
 memory in huge pages, as `vismem` has it. They take turns, so that what else the machine does falls
 on all; in its turn each calls twice, and the second counts, since the first finds the machine's
 memory as the other side left it. Ratios are of neighbouring turns, and of each side's best call.
+
+Where both sides see a GPU they run there, products in bfloat16 and PyTorch's model compiled
+(`torch.compile`, autocast): that has not been run.
 """
 
 import argparse
@@ -43,6 +46,7 @@ def ours(model: str, scan: bool = False) -> dict[str, Callable[[], object]]:
 
     import flax.linen as nn
     import jax
+    import jax.numpy as jnp
     from transformers import CONFIG_MAPPING
 
     from vismem.pretrained import checkpoint
@@ -51,7 +55,8 @@ def ours(model: str, scan: bool = False) -> dict[str, Callable[[], object]]:
     config["architectures"] = [ARCHITECTURES[model]]
     config = checkpoint.family_of(config).settle(config, {"pooler.dense.weight"})
     module, shapes = checkpoint.build(config)
-    module = dataclasses.replace(module, scan=scan)
+    dtype = jnp.bfloat16 if jax.default_backend() == "gpu" else jnp.float32
+    module = dataclasses.replace(module, scan=scan, dtype=dtype)
     shapes, leaves = nn.unbox(shapes), iter(range(10_000))
     params = jax.tree.map(
         lambda x: 0.02 * jax.random.normal(jax.random.key(next(leaves)), x.shape), shapes
@@ -92,6 +97,7 @@ def our_step(scan: bool) -> dict[str, Callable[[], object]]:
         image_size=PIXELS,
         mesh=mesh,
         width=SHARED,
+        dtype="bfloat16" if jax.default_backend() == "gpu" else "float32",
     )
     given = inputs("clip")
     config = OptimizerConfig("adamw", LR, "constant", weight_decay=DECAY, clip=CLIP)
@@ -136,18 +142,43 @@ def in_torch(model: str) -> dict[str, Callable[[], object]]:
     if model == "clip":
         return torch_step()
     kind = getattr(transformers, ARCHITECTURES[model])
-    encoder = kind(transformers.CONFIG_MAPPING[model]()).eval()
-    given = torch.from_numpy(inputs(model))
+    encoder, device = placed(kind(transformers.CONFIG_MAPPING[model]()).eval())
+    given = torch.from_numpy(inputs(model)).to(device)
 
-    def forward() -> object:
-        with torch.no_grad():
+    def encode() -> torch.Tensor:
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             return encoder(given).last_hidden_state
+
+    def forward() -> None:
+        with torch.no_grad():
+            encode()
 
     def both() -> None:
         encoder.zero_grad(set_to_none=True)
-        encoder(given).last_hidden_state.square().mean().backward()
+        encode().float().square().mean().backward()
 
-    return {"forward": forward, "both": both}
+    return {"forward": until_done(forward), "both": until_done(both)}
+
+
+def placed(model):
+    """A PyTorch model and its device: the GPU, if there is one, where it is compiled."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.compile(model.cuda()), "cuda"
+    return model, "cpu"
+
+
+def until_done(call: Callable[[], None]) -> Callable[[], None]:
+    """A GPU works on after a call returns."""
+    import torch
+
+    def whole() -> None:
+        call()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    return whole
 
 
 def torch_step() -> dict[str, Callable[[], object]]:
@@ -156,25 +187,26 @@ def torch_step() -> dict[str, Callable[[], object]]:
 
     sizes = TINY | {"intermediate_size": 4 * TINY["hidden_size"]}
     words = {"vocab_size": PIECES, "max_position_embeddings": LENGTH, "eos_token_id": PIECES - 1}
-    model = transformers.CLIPModel(
-        transformers.CLIPConfig(
-            text_config=sizes | words,
-            vision_config=sizes | {"image_size": PIXELS, "patch_size": 16},
-            projection_dim=SHARED,
-        )
-    ).train()
+    config = transformers.CLIPConfig(
+        text_config=sizes | words,
+        vision_config=sizes | {"image_size": PIXELS, "patch_size": 16},
+        projection_dim=SHARED,
+    )
+    model, device = placed(transformers.CLIPModel(config).train())
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=(0.9, 0.95), weight_decay=DECAY)
-    given = {name: torch.from_numpy(array) for name, array in inputs("clip").items()}
+    given = {name: torch.from_numpy(array).to(device) for name, array in inputs("clip").items()}
     pixels = (given["image"].permute(0, 3, 1, 2) / 127.5 - 1).contiguous()
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         tokens = given["tokens"].long()
-        model(input_ids=tokens, pixel_values=pixels, return_loss=True).loss.backward()
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            loss = model(input_ids=tokens, pixel_values=pixels, return_loss=True).loss
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
 
-    return {"step": step}
+    return {"step": until_done(step)}
 
 
 def inputs(model: str):
