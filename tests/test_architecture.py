@@ -14,7 +14,7 @@ PACKAGE = Path(vismem.__file__).parent
 # Imports point up this list only.
 ROOMS = [
     *("worlds", "parallel", "data", "models", "pretrained", "objectives", "drawing", "evaluation"),
-    *("training", "planning", "reports", "cli", "__main__"),
+    *("training", "planning", "reports", "commands", "cli", "__main__"),
 ]
 SHARED = {"errors", "registry", "random", "config"}  # usable by every room
 

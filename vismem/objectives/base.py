@@ -121,8 +121,8 @@ def scan(
     """`jax.lax.scan(step, first, given)`; without `loop` its steps are laid out one by one.
 
     Not by scan's own `unroll`, which is a loop of one round until late in XLA: on CPUs the
-    gradients of convolutions inside a loop do not reach its fast kernels (with the encoder "cnn" a
-    step of the quickstart took 4.3 times as long as with "patches", and takes 1.14).
+    gradients of convolutions inside a loop do not reach its fast kernels (experiments/RESULTS.md,
+    "Encoders to swap").
     """
     if loop:
         return jax.lax.scan(step, first, given)

@@ -46,7 +46,10 @@ STOPPED = (42, 130, 143)  # exit codes of runs that a signal ended, which go on 
 # Settings in which the runs of a table may differ from the file: they change no number.
 HARMLESS = ("mesh", "checkpoint", "log_every", "experiment", "data.threads", "data.prefetch")
 # Code that makes no number.
-AFTERWARDS = ("vismem/reports", "vismem/planning", "vismem/cli.py", "vismem/__main__.py")
+AFTERWARDS = (
+    *("vismem/reports", "vismem/planning"),
+    *("vismem/commands.py", "vismem/cli.py", "vismem/__main__.py"),
+)
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ class _Asker:
         return None
 
     def place(self) -> Question | None:
-        """In which ninth of the picture a thing is: what answers to `relation` follow from."""
+        """In which ninth of the picture a thing is."""
         thing = self.chance.choice(self.scene.things)
         if (kind := self._only(thing, self.attributes)) is None:
             return None
