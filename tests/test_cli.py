@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import vismem
-from vismem import __main__, cli
+from vismem import __main__, cli, commands
 from vismem.errors import UserError
 
 EXPERIMENT = """
@@ -247,7 +247,7 @@ def test_of_the_systems_errors_those_of_files_are_one_line(error, code, monkeypa
     def fail(options):
         raise error
 
-    monkeypatch.setattr(cli, "report", fail)
+    monkeypatch.setattr(commands, "report", fail)
     fail.__name__ = "report"
     if code is None:
         with pytest.raises(ConnectionResetError):
