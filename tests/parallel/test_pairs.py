@@ -76,6 +76,18 @@ def test_where_all_texts_are_equal_nothing_is_wrong():
     assert all((gradient == 0).all() for gradient in gradients)
 
 
+def test_products_are_float32s_on_every_device():
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    tokens = jnp.arange(8).reshape(4, 2)
+
+    def loss(x, y):
+        rows, columns = pairs.logsumexp(mesh, x, y, tokens)
+        return (rows + columns + pairs.softplus(mesh, x, y, tokens)).sum()
+
+    program = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(rows_of(0, 4, 5), rows_of(1, 4, 5)))
+    assert program.count("dot_general[") == program.count("precision=(Precision.HIGHEST") == 8
+
+
 PROGRAM = """
 import json, sys, jax
 from vismem.parallel.mesh import MeshConfig, make_mesh
