@@ -65,6 +65,8 @@ def test_a_picture_is_encoded_once(tmp_path):
         np.testing.assert_array_equal(found["image_features"], wanted)
         assert set(found) == {"image_features", "tokens"}
     assert asked.count(4) == 1  # those of one picture only ask for a shape
+    # Nothing is beside it: hosts that share a file system share no memory.
+    assert [file.name for file in tmp_path.iterdir()] == ["one.sqlite"]
 
 
 def test_only_a_locked_tower_is_cached(tmp_path):

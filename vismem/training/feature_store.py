@@ -27,6 +27,9 @@ from vismem.training.state import State
 class FeatureStore:
     """Bytes by bytes in an sqlite file; what is missing is computed and written.
 
+    Hosts may share the file system: there is no write-ahead log, for which they would have to share
+    memory.
+
     Args:
       folder: of the file; made if need be. name: of the file.
       option: the config key of the folder, for error lines.
@@ -37,7 +40,6 @@ class FeatureStore:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.store = sqlite3.connect(self.path, timeout=60)
-            self.store.execute("pragma journal_mode = wal")  # some may read while one writes
             self.store.execute("pragma synchronous = normal")
             self.store.execute("create table if not exists features (key blob primary key, x blob)")
         except (OSError, sqlite3.Error) as error:
