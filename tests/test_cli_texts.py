@@ -52,6 +52,9 @@ def test_mistakes_are_one_line(tmp_path, picture, fails):
     assert "not a run" in fails("caption", run, picture)
     assert "not a run" in fails("ask", run, picture, "is there a circle?")
     assert "none.png" in fails("caption", run, picture, missing)
+    (tmp_path / "links").mkdir()
+    (link := tmp_path / "links" / "link.png").symlink_to(picture)  # is read; there is no run
+    assert "not a run" in fails("caption", run, str(link))
     (tmp_path / "text.png").write_text("no picture")
     assert "cannot be decoded" in fails("ask", run, str(tmp_path / "text.png"), "what?")
 

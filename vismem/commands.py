@@ -168,7 +168,7 @@ def read(options: argparse.Namespace, files: list[str], prompts: list[str] | Non
     """The texts that a run's reader has for pictures in files."""
     from vismem.data import images
 
-    pictures = [images.read(*os.path.split(os.path.abspath(file))) for file in files]
+    pictures = [images.read(*os.path.split(os.path.realpath(file))) for file in files]
 
     from vismem.training import run
 

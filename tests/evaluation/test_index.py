@@ -153,6 +153,8 @@ def test_a_query_is_a_text_or_a_picture(pictures, tmp_path, monkeypatch):
     (tmp_path / "letter.txt").write_text("no picture")
     monkeypatch.chdir(tmp_path)
     found.sheet(Colors(), "red", 99)  # a folder's name, and more than there are
+    (tmp_path / "red" / "link.png").symlink_to(pictures / "red0.png")
+    found.sheet(Colors(), "red/link.png", 1)
     for query in ("letter.txt", "gone.png"):
         with pytest.raises(UserError, match=query):
             found.sheet(Colors(), query, 1)

@@ -97,7 +97,7 @@ class Index:
             raise UserError(f"{self.folder}: {self.run} has trained on since; make another index")
         file = Path(query)
         if file.suffix.lower() in SUFFIXES or (file.suffix and os.path.isfile(file)):
-            [embedding] = critic.images([read(str(file.parent), file.name)])
+            [embedding] = critic.images([read(*os.path.split(os.path.realpath(file)))])
         else:
             [embedding] = critic.texts([query])
         found = self.search(embedding, count)
