@@ -1,6 +1,7 @@
 """Evaluators of two towers, against towers whose answers are known."""
 
 from types import SimpleNamespace
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +54,17 @@ def test_wrong_answers_win_ties():
     np.testing.assert_array_equal(
         ranks(same, same, np.arange(4)[:, None], np.arange(4)[:, None]), 4
     )
+
+
+def test_embeddings_that_are_not_finite_find_nothing():
+    names, lost = np.arange(4)[:, None], np.full((4, 2), np.nan)
+    np.testing.assert_array_equal(ranks(lost, np.ones((4, 2)), names, names), 4)
+
+
+def test_ranks_are_of_products_in_float32_on_every_device():
+    names = np.arange(4)[:, None]
+    program = str(jax.make_jaxpr(ranks)(np.ones((4, 2)), np.ones((4, 2)), names, names))
+    assert program.count("dot_general[") == program.count("precision=(Precision.HIGHEST") == 1
 
 
 class Captioned:
@@ -180,6 +192,8 @@ def test_the_generator_chooses_the_caption_of_the_lowest_loss():
     adversaries = SimpleNamespace(players=("critic", "generator"), advance=None)
     with pytest.raises(UserError, match=r"generative: .* leave it out"):
         Generative(**options | {"objective": adversaries})
+    with pytest.raises(UserError, match="draws=0: must be"):
+        Generative(**options | {"draws": 0})
 
 
 def test_what_a_near_miss_changed():
@@ -208,13 +222,20 @@ def test_near_misses_are_compared_with_their_own_caption():
 
 def test_mistakes_are_named(monkeypatch):
     monkeypatch.setitem(SOURCES, "one", f"{__name__}:One")
+    monkeypatch.setitem(SOURCES, "unlabelled", f"{__name__}:Unlabelled")
     one = DataConfig(source={"name": "one"}, on_error="skip")
+    unlabelled = DataConfig(source={"name": "unlabelled"}, on_error="skip")
     for evaluator, data, options, said in (
         (ZeroShot, one, {"templates": ("a picture of {thing}",)}, "must stand for a class's name"),
         (ZeroShot, one, {"templates": ("a picture",)}, "must stand for a class's name"),
+        (ZeroShot, one, {"templates": ("{.thing}",)}, "must stand for a class's name"),
+        (ZeroShot, one, {"templates": ()}, "a class needs at least one"),
+        (ZeroShot, unlabelled, {}, "label -1 of the test split is none of the source's 1 classes"),
         (Probe, one, {"seed": 0}, "one class alone, 'thing'"),
         (Probe, TINY, {"seed": 0, "count": 9, "train": 9, "shots": (0,)}, "shots=.0,.: must be"),
-        (ZeroShot, DataConfig(source={"name": "questions"}), {}, "no labels to classify by"),
+        (Probe, TINY, {"seed": 0, "train": 0}, "train=0: must be"),
+        (NearMisses, TINY, {"each": 0}, "each=0: must be"),
+        (ZeroShot, DataConfig(source={"name": "questions"}), {"count": 1}, "no labels to classify"),
     ):
         with pytest.raises(UserError, match=said):
             evaluator(**TOWERS, data=data, **options)
@@ -236,6 +257,15 @@ class One:
         if index == 1:
             raise UserError("1.png: cannot be decoded")
         return {"image": np.full((4, 4, 3), index, np.uint8), "text": "thing", "label": 0}
+
+
+class Unlabelled(One):
+    """As prepared test splits are whose labels are kept secret."""
+
+    classes: ClassVar = {0: "thing"}
+
+    def __getitem__(self, index):
+        return super().__getitem__(index) | {"label": -1}
 
 
 def test_what_cannot_be_read_is_skipped_if_the_run_says_so(monkeypatch):

@@ -48,11 +48,13 @@ def classes(data: DataConfig, split: str, count: int, templates: Sequence[str]) 
     """
     if data.source["name"] == "world":
         return of_world(data, split, count)
+    if not templates:
+        raise UserError("evaluators: templates=(): a class needs at least one, such as '{}'")
     for template in templates:
         try:
             if template.format("a") == template.format("b"):
                 raise ValueError("no {}")
-        except (ValueError, LookupError) as error:
+        except (ValueError, LookupError, AttributeError) as error:
             raise UserError(
                 f"evaluators: template {template!r}: {{}} must stand for a class's name ({error})"
             ) from None
@@ -64,6 +66,11 @@ def classes(data: DataConfig, split: str, count: int, templates: Sequence[str]) 
     known = getattr(examples.source(data, split), "classes", None)
     known = known or {example["label"]: example["text"] for example in reversed(found)}
     labels = sorted(known)
+    if unknown := {example["label"] for example in found} - known.keys():
+        raise UserError(
+            f"evaluators: label {min(unknown)} of the {split} split is none of the source's "
+            f"{len(labels)} classes; classify a split that has labels"
+        )
     prompts = tuple(tuple(t.format(known[label]) for t in templates) for label in labels)
     return Classes(
         [example["image"] for example in found],

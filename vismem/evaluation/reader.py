@@ -52,8 +52,8 @@ class Reader:
           **decoding: fields of `models.decoding.Decoding`; greedy by default.
 
         Raises:
-          UserError: no pictures, an empty prompt; prompts to a run that has none, or none to one
-            that has.
+          UserError: no pictures, an empty prompt, not a prompt for each picture; prompts to a run
+            that has none, or none to one that has.
         """
         if not len(images):
             raise UserError("read: there is no picture")
@@ -62,6 +62,8 @@ class Reader:
             raise UserError("read: the run has learned to answer questions; ask it one")
         if prompts is not None and not self.objective.answers(params):
             raise UserError("read: the run has learned captions and answers no questions")
+        if prompts is not None and len(prompts) != len(images):
+            raise UserError(f"read: {len(images)} pictures, but {len(prompts)} questions")
         if prompts is not None and not all(prompt.strip() for prompt in prompts):
             raise UserError("read: a question is empty")
         length = self.objective.length or self.tokenizer.length
