@@ -10,6 +10,9 @@ there is no option for it.
 
 Which tower learns is the optimizer's affair: a locked image tower is `optimizer.freeze` with
 "vision_encoder/".
+
+Wrong texts come from the batch, and with `optimizer.accumulate` from the microbatch only: that is
+another experiment, not the same one in less memory.
 """
 
 from collections.abc import Mapping
