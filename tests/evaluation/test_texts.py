@@ -6,6 +6,7 @@ from vismem import worlds
 from vismem.data import DataConfig, source, tokenizers
 from vismem.errors import UserError
 from vismem.evaluation import answers, captions
+from vismem.evaluation.reader import Reader
 
 WORLD = worlds.world("tiny")
 EXAMPLES = [WORLD.example("test", i, style="fixed") for i in range(40)]
@@ -95,3 +96,5 @@ def test_mistakes_are_named():
         answers.Answers(**given, data=world, count=2)
     with pytest.raises(UserError, match="reads no pictures"):
         captions.Captions(objective=object(), tokenizer=None, data=world, count=1)
+    with pytest.raises(UserError, match="2 pictures, but 1 questions"):
+        Reader(**given).read([None, None], ["is there a star?"])
