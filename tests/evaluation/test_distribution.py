@@ -1,5 +1,6 @@
 """Drawings as a whole, and many drawings of one text, from artists whose worth is known."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -14,7 +15,7 @@ from vismem.evaluation.distribution import Distribution
 from vismem.evaluation.diversity import POOL, Diversity, content, scenes
 from vismem.parallel.mesh import MeshConfig, make_mesh
 from vismem.worlds.render import render
-from vismem.worlds.scene import PRESETS, sample_scene
+from vismem.worlds.scene import PRESETS, Scene, Thing, sample_scene
 
 TINY = DataConfig(source={"name": "world", "preset": "tiny"})
 
@@ -99,7 +100,7 @@ def test_diversity_counts_right_drawings_that_differ():
     rng = np.random.default_rng(0)
     for _ in range(20):
         scene = sample_scene(rng, PRESETS["tiny"], 1)
-        scenes[content(scene)] = scene
+        scenes[content(scene, ("shape", "color", "size"))] = scene
     claim = worlds.world("tiny").parse("a circle", "en")
     circles = [s for s in scenes.values() if claim.holds(s)]
     wrong = next(s for s in scenes.values() if not claim.holds(s))
@@ -108,6 +109,19 @@ def test_diversity_counts_right_drawings_that_differ():
     diversity.examples = [SimpleNamespace(text="a circle", claim=claim)]
     diversity.artist = Given([render(scene, 32) for scene in drawn])
     assert diversity.run({"ema": None}) == {"diversity/exact_claim": 0.75, "diversity/distinct": 2}
+
+
+def test_what_the_oracle_cannot_tell_makes_no_scene_of_its_own(monkeypatch):
+    """Nor does a fill that no thing of the world has."""
+    thing = Thing("circle", "blue", "large", "solid", 0.5, 0.5)
+    unlike = ({}, {"fill": "striped"}, {"fill": None}, {"shape": None}, {"size": None}, {"x": 0.9})
+    read = iter([Scene((replace(thing, **change),), "white") for change in unlike])
+    monkeypatch.setattr("vismem.evaluation.diversity.oracle.read", lambda image: next(read))
+    diversity = Diversity(artist=None, data=TINY, seed=0, captions=1, drawings=len(unlike))
+    claim = worlds.world("tiny").parse("something blue", "en")
+    diversity.examples = [SimpleNamespace(text="something blue", claim=claim)]
+    found = diversity.measure(np.zeros((len(unlike), 32, 32, 3), np.uint8))
+    assert found == {"diversity/exact_claim": 1, "diversity/distinct": 2}
 
 
 def test_drawings_that_repeat_are_near_each_other_and_cover_little():

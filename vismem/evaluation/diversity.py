@@ -1,7 +1,7 @@
 """Whether a vague text is drawn in many ways: distinct scenes, told apart by the world's oracle;
 and on an encoder, how far drawings lie apart and how much of the world's own scenes they reach."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from vismem.errors import UserError
 from vismem.evaluation.distances import neighbourhoods, tables
 from vismem.evaluation.encoder import Encoder, FindCritic
 from vismem.worlds import oracle
-from vismem.worlds.captions import ninth
+from vismem.worlds.captions import ninth, varied
 from vismem.worlds.render import render
 from vismem.worlds.scene import Preset, Scene, sample_scene
 
@@ -53,6 +53,7 @@ class Diversity:
         if encoder and not 1 <= nearest < drawings:
             raise UserError(f"evaluators: diversity: nearest={nearest} of {drawings} drawings")
         world = worlds.world(data.source.get("preset", "default"))
+        self.attributes = varied(world.preset)
         lang = data.source.get("lang", "en")
         self.examples = [world.example("test", i, lang, "vague") for i in range(captions)]
         self.texts = [example.text for example in self.examples for _ in range(drawings)]
@@ -81,7 +82,7 @@ class Diversity:
 
         Returns:
           `diversity/exact_claim`: their share; `diversity/distinct`: how many different scenes they
-          show. With an encoder: `diversity/distance, ENCODER`, between two of them, over captions
+          show, those left out of which the oracle cannot tell all (`content`). With an encoder: `diversity/distance, ENCODER`, between two of them, over captions
           with two; and over captions of which the world's pool has as many scenes as there are
           drawings, `recall` and `coverage` of those scenes (evaluation/distances.py), 0 where too
           few drawings are right to have `nearest` neighbours. A mean over no captions is left out.
@@ -90,7 +91,8 @@ class Diversity:
         right, distinct = [], []  # bool [drawings] for every caption; and a number
         for example, some in zip(self.examples, by_caption(shown, self.drawings)):
             right.append(np.array([example.claim.holds(scene) for scene in some]))
-            distinct.append(len({content(s) for s, holds in zip(some, right[-1]) if holds}))
+            held = (scene for scene, holds in zip(some, right[-1]) if holds)
+            distinct.append(len({content(scene, self.attributes) for scene in held} - {None}))
         numbers = {"exact_claim": np.mean(right), "distinct": np.mean(distinct)}
         if self.encoder:
             features = by_caption(self.encoder(images), self.drawings)
@@ -125,7 +127,13 @@ def scenes(preset: Preset, count: int) -> Iterator[Scene]:
         yield sample_scene(rng, preset, int(rng.integers(1, preset.most + 1)))
 
 
-def content(scene: Scene) -> tuple[tuple[str, ...], ...]:
-    """What a scene shows: kinds and places of its things, whichever comes first."""
-    things = ((t.color, t.shape, t.size, t.fill, ninth(t)) for t in scene.things)
-    return tuple(sorted(tuple(map(str, thing)) for thing in things))
+def content(scene: Scene, attributes: Sequence[str]) -> tuple[tuple[str, ...], ...] | None:
+    """What a scene shows: its things by these attributes and their ninths, whichever comes first;
+    None if one cannot be told, or every torn shape and mixed colour would be a scene of its own.
+
+    Args:
+      attributes: in which things of the world differ. Of another, that they all have in common, a
+        reading is noise: solid things that are mottled look striped.
+    """
+    things = [(*(getattr(t, a) for a in attributes), ninth(t)) for t in scene.things]
+    return None if any(None in thing for thing in things) else tuple(sorted(things))
