@@ -82,10 +82,11 @@ class Diversity:
 
         Returns:
           `diversity/exact_claim`: their share; `diversity/distinct`: how many different scenes they
-          show, those left out of which the oracle cannot tell all (`content`). With an encoder: `diversity/distance, ENCODER`, between two of them, over captions
-          with two; and over captions of which the world's pool has as many scenes as there are
-          drawings, `recall` and `coverage` of those scenes (evaluation/distances.py), 0 where too
-          few drawings are right to have `nearest` neighbours. A mean over no captions is left out.
+          show, of those of which the oracle can tell all (`content`). With an encoder:
+          `diversity/distance, ENCODER`, between two of them, over captions with two; and over
+          captions of which the world's pool has as many scenes as there are drawings, `recall` and
+          `coverage` of those scenes (evaluation/distances.py), 0 where too few drawings are right
+          to have `nearest` neighbours. A mean over no captions is left out.
         """
         shown = [oracle.read(image) for image in images]
         right, distinct = [], []  # bool [drawings] for every caption; and a number
