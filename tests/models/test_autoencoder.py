@@ -33,12 +33,11 @@ def test_quantised_numbers_are_codes_and_what_they_are_nearest_to():
 
 
 def test_the_gradient_passes_as_if_nothing_had_been_rounded():
+    """Through pictures to codes, and through what is drawn on their grid to pictures."""
     x = jnp.linspace(-2, 2, 4)[None]
-    rounded, smooth = (
-        jax.grad(lambda x: FSQ(LEVELS)(x).sum()),
-        jax.grad(lambda x: jnp.tanh(x).sum()),
-    )
-    np.testing.assert_allclose(rounded(x), smooth(x), rtol=1e-6)
+    for quantise, smooth in ((FSQ(LEVELS), jnp.tanh), (FSQ(LEVELS).nearest, lambda x: x)):
+        rounded, wanted = (jax.grad(lambda x, f=f: f(x).sum())(x) for f in (quantise, smooth))
+        np.testing.assert_allclose(rounded, wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("patch", "widths"), [(4, (8,)), (2, (8, 16))])
@@ -56,3 +55,5 @@ def test_a_code_stands_for_a_square_of_pixels(patch, widths):
 def test_mistakes_in_the_levels_are_named():
     with pytest.raises(UserError, match=r"objective\.levels=\(4, 1\)"):
         FSQ((4, 1))
+    with pytest.raises(UserError, match=r"give 68719476736 tokens"):
+        FSQ((8,) * 12)

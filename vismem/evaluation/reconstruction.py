@@ -67,14 +67,13 @@ class Reconstruction:
             for i in chunks
         ]
         restored = to_uint8(np.concatenate([pictures for pictures, _ in parts]))
-        tokens = np.concatenate([tokens.ravel() for _, tokens in parts])
+        _, counts = np.unique(np.concatenate([tokens for _, tokens in parts]), return_counts=True)
         error = np.square(restored.astype(np.float64) - self.images).mean()
-        share = np.bincount(tokens, minlength=self.vocab_size) / len(tokens)
-        occurring = share[share > 0]
+        shares = counts / counts.sum()
         numbers = {
             "psnr": float(10 * np.log10(255**2 / max(error, 1e-9))),
-            "codes": len(occurring) / self.vocab_size,
-            "perplexity": float(np.exp(-(occurring * np.log(occurring)).sum())),
+            "codes": len(shares) / self.vocab_size,
+            "perplexity": float(np.exp(-(shares * np.log(shares)).sum())),
         }
         if self.is_world:
             same = [

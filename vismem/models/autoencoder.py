@@ -25,17 +25,22 @@ class FSQ:
         if not levels or min(levels) < 2:
             raise UserError(f"objective.levels={levels}: must be one number or more, each above 1")
         self.vocab_size = math.prod(levels)
+        if self.vocab_size > 2**31:
+            raise UserError(
+                f"objective.levels={levels}: give {self.vocab_size} tokens, more than int32 counts"
+            )
         self._most = np.array(levels) - 1
         self._base = np.cumprod((1, *levels[:-1]))
 
     def __call__(self, x: Array) -> Array:
-        """Any numbers [..., C] -> codes; the gradient passes as if nothing had been rounded."""
-        wide = jnp.tanh(x.astype(jnp.float32))
-        return wide + jax.lax.stop_gradient(self.nearest(wide) - wide)
+        """Any numbers [..., C] -> codes."""
+        return self.nearest(jnp.tanh(x.astype(jnp.float32)))
 
     def nearest(self, x: Array) -> Array:
-        """The codes nearest to numbers [..., C] in [-1, 1]."""
-        return self._values(self._places(jnp.clip(x, -1, 1)))
+        """The codes nearest to numbers [..., C] in [-1, 1]; the gradient passes as if nothing had
+        been rounded."""
+        codes = self._values(self._places(jnp.clip(x, -1, 1)))
+        return x + jax.lax.stop_gradient(codes - x)
 
     def tokens(self, codes: Array) -> Array:
         """Codes [..., C] -> int32 [...], below `vocab_size`."""
