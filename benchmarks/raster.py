@@ -32,7 +32,7 @@ PARTS = ("text", "vision", "fusion", "painter", "memory", "strategy")
 class Uncached(Raster):
     """Looks at all cells again for every one that it draws."""
 
-    def prefill(self, params, carry, canvas, times, context):
+    def prefill(self, params, carry, canvas, context):
         return None
 
     def step(self, params, carry, canvas, time, context):
@@ -63,7 +63,9 @@ def main() -> None:
     guidance = Guidance(run.drawing.guidance_scale)
 
     def drawing(objective):
-        solver = solvers.make(run.drawing.solver, run.drawing.steps, objective)
+        solver = solvers.make(
+            run.drawing.solver, run.drawing.steps, run.drawing.guidance_scale, objective
+        )
         return lambda params, tokens: draw(
             objective, params, tokens, jax.random.key(1), solver, guidance
         )[0].estimate

@@ -19,7 +19,8 @@ class Gaussian:
     velocity, advance, log_snr = Flow.velocity, Flow.advance, Flow.log_snr
     path, motion = Flow.path, Flow.motion
     renoise, clip, picture = Flow.renoise, Flow.clip, Flow.picture
-    prefill, codec = Flow.prefill, Pixels(1)
+    prefill, check_drawing, codec = Flow.prefill, Flow.check_drawing, Pixels(1)
+    text_dropout = 0.1
 
     def apply(self, params, *args, method):
         if method == "begin":

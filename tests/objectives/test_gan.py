@@ -216,4 +216,16 @@ def test_mistakes_are_named():
         make(GAN, widths=(4, 8, 16, 32))
     for solver in {*SOLVERS} - {"euler"}:
         with pytest.raises(UserError, match=r"take euler$"):
-            solvers.make(solver, 2, make(Regress))
+            solvers.make(solver, 2, 1.0, make(Regress))
+
+
+def test_what_training_has_not_shown_is_not_drawn():
+    """More steps than ever, and texts left out for guidance."""
+    regress, gan = make(Regress, steps=2), make(GAN, steps=2, widths=(4, 4))
+    for objective, steps in ((regress, 2), (gan, 1), (gan, 2)):
+        solvers.make("euler", steps, 1.0, objective)
+        with pytest.raises(UserError, match=r"drawing\.guidance_scale=1\.75: .* take 1$"):
+            solvers.make("euler", steps, 1.75, objective)
+    for objective, steps in ((regress, 1), (regress, 3), (gan, 3)):
+        with pytest.raises(UserError, match=rf"drawing\.steps={steps}: "):
+            solvers.make("euler", steps, 1.0, objective)

@@ -177,7 +177,7 @@ def test_tokens_and_paths_take_solvers_of_their_own():
         of_path = not solver.startswith("reveal")
         for objective, fits in ((make(), of_tokens), (object.__new__(Flow), of_path)):
             if fits:
-                assert len(solvers.make(solver, 4, objective).times) > 4
+                assert len(solvers.make(solver, 4, 2.0, objective).times) > 4
             else:
                 with pytest.raises(UserError, match=rf"drawing\.solver='{solver}': .*euler or "):
-                    solvers.make(solver, 4, objective)
+                    solvers.make(solver, 4, 2.0, objective)

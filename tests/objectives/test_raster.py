@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vismem.drawing import solvers
 from vismem.drawing.diversity import CADS, PLAIN, Repulsion, Slots
 from vismem.drawing.scan import Guidance, draw
-from vismem.drawing.solvers import Euler, Heun, Reveal, RevealEvenly, rest
+from vismem.drawing.solvers import Euler, RevealEvenly, rest
 from vismem.errors import UserError
 from vismem.models.generator import Carry, MemoryConfig, PainterConfig, StrategyConfig
 from vismem.objectives.masked import CERTAIN, PLAYER, Masked
@@ -47,7 +48,7 @@ def make(cls=Masked, size=8, **options):
 class Whole(Raster):
     """Draws by a pass over all cells at every step."""
 
-    def prefill(self, params, carry, canvas, times, context):
+    def prefill(self, params, carry, canvas, context):
         return None
 
     def step(self, params, carry, canvas, time, context):
@@ -94,7 +95,6 @@ def test_a_cell_depends_on_those_before_it_and_on_no_other(options):
 def test_a_step_gives_what_a_pass_over_all_cells_gives(options):
     masked = make(**options)
     params, clean = some_params(masked), some_canvas()
-    times = RevealEvenly(CELLS).times
 
     @jax.jit
     def stepwise(known):
@@ -102,7 +102,7 @@ def test_a_step_gives_what_a_pass_over_all_cells_gives(options):
         begin = masked.apply(params, len(clean), method="begin")
         context = masked.encode(params, TEXTS, begin.estimate)
         canvas = masked.renoise(clean, jnp.ones(3), jnp.full(3, known / CELLS), None)
-        cache = masked.prefill(params, begin, canvas, times, context)
+        cache = masked.prefill(params, begin, canvas, context)
 
         def step(state, place):
             canvas, cache = state
@@ -166,8 +166,7 @@ def test_a_step_costs_a_cell_however_many_there_are():
         def begun(params, canvas):
             begin = masked.apply(params, 1, method="begin")
             context = masked.encode(params, TEXTS[:1], begin.estimate)
-            times = RevealEvenly(size**2 // 4).times
-            cache = masked.prefill(params, begin, canvas, times, context)
+            cache = masked.prefill(params, begin, canvas, context)
             return begin.replace(cache=cache), context
 
         carry, context = jax.eval_shape(begun, params, canvas)
@@ -238,21 +237,17 @@ def test_mistakes_in_its_options_are_named():
             make(**options)
 
 
-@pytest.mark.parametrize(
-    ("how", "said"),
-    [
-        ({"solver": RevealEvenly(8)}, r"drawing\.steps: .*take 16"),
-        ({"solver": Reveal(16)}, r"drawing\.steps: .*reveal_evenly"),
-        ({"solver": Heun(16)}, r"drawing\.s"),
-        ({"solver": Euler(16), "diversity": CADS()}, r"drawing\.diversity: cads"),
-    ],
-)
-def test_what_a_cell_a_step_cannot_be_drawn_with_is_named(how, said):
+def test_what_a_cell_a_step_cannot_be_drawn_with_is_named():
     masked = make()
-    with pytest.raises(UserError, match=said):
+    for solver, steps, said in [
+        ("reveal_evenly", 8, r"drawing\.steps: .*take 16"),
+        ("reveal", 16, r"drawing\.steps: .*reveal_evenly"),
+        ("heun", 16, r"drawing\.solver='heun'"),
+    ]:
+        with pytest.raises(UserError, match=said):
+            solvers.make(solver, steps, 2.0, masked)
+    given = (TEXTS, jax.random.key(0), Euler(CELLS), Guidance())
+    with pytest.raises(UserError, match=r"drawing\.diversity: cads"):
         jax.eval_shape(
-            lambda params: draw(
-                masked, params, TEXTS, jax.random.key(0), guidance=Guidance(), **how
-            )[0],
-            shapes(masked),
+            lambda params: draw(masked, params, *given, diversity=CADS())[0], shapes(masked)
         )

@@ -213,7 +213,8 @@ class Artist:
         way = (steps, solver, scale, diversity, trace, since)
         if way not in self._compiled:
             guidance = Guidance(scale, self.config.guidance_interval, self.config.memory_guidance)
-            schedule = solvers.rest(solvers.make(solver, steps, self.objective), since)
+            whole = solvers.make(solver, steps, scale, self.objective)
+            schedule = solvers.rest(whole, since)
 
             def program(
                 params: Any, tokens: Any, key: Any, carry: Any, kept: Any, again: Any, pull: Any

@@ -117,7 +117,7 @@ def draw(
 
     ready = branches.forget(began if objective.chained else everywhere, empty)
     canvases = jnp.tile(canvas, (branches.count, 1, 1, 1))
-    cache = objective.prefill(params, ready, canvases, solver.times, context(times[0], varied))
+    cache = objective.prefill(params, ready, canvases, context(times[0], varied))
 
     def step(state: tuple[Array, Carry, Any], index: Array) -> tuple[Any, tuple[Array, ...]]:
         canvas, carry, memo = state

@@ -188,8 +188,8 @@ class RevealEvenly(Reveal):
         self.times = np.linspace(0, 1, steps + 1, dtype=np.float32)
 
 
-def make(name: str, steps: int, objective: Drawer) -> Solver:
-    """The solver of a name, UserError if the objective cannot be drawn with it."""
+def make(name: str, steps: int, guidance_scale: float, objective: Drawer) -> Solver:
+    """The solver of a name, UserError if the objective cannot be drawn with it, or not so."""
     solver = registry.resolve(SOLVERS, name, "drawing.solver")
     if not hasattr(objective, solver.needs):
         fitting = [
@@ -199,7 +199,9 @@ def make(name: str, steps: int, objective: Drawer) -> Solver:
         ]
         kind = type(objective).__name__.lower()
         raise UserError(f"drawing.solver={name!r}: not for {kind}; take {' or '.join(fitting)}")
-    return solver(steps)
+    made = solver(steps)
+    objective.check_drawing(made.times, guidance_scale)
+    return made
 
 
 def rest(solver: Solver, time: float) -> Solver:

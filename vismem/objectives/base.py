@@ -65,15 +65,17 @@ class Drawer(Objective, Protocol):
         """Whether the parameters have learned that some pixels of a picture must stay: whether
         what a turn begins with has a channel for them."""
 
-    def prefill(
-        self, params: Params, carry: Any, canvas: jax.Array, times: np.ndarray, context: Any
-    ) -> Any:
-        """What every step finds in the `cache` of its carry and leaves there to the next, before
-        the first step of a turn, at `canvas`; None for nothing.
+    def check_drawing(self, times: np.ndarray, guidance_scale: float) -> None:
+        """UserError if it cannot draw like this, or training has not shown it how.
 
         Args:
-          times: float32 [T + 1], of the steps, then 1. Others: of the first step.
+          times: float32 [T + 1], of the steps, then 1.
+          guidance_scale: 1 for none.
         """
+
+    def prefill(self, params: Params, carry: Any, canvas: jax.Array, context: Any) -> Any:
+        """What every step finds in the `cache` of its carry and leaves there to the next, before
+        the first step of a turn, at `canvas`; None for nothing. Args: of the first step."""
 
     def step(
         self, params: Params, carry: Any, canvas: jax.Array, time: jax.Array, context: Any

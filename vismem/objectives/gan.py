@@ -15,6 +15,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vismem.errors import UserError
 from vismem.models.critic import Critic, Reading, Verdict
@@ -88,6 +89,15 @@ class GAN(Refiner):
     def shape(self) -> tuple[int, int, int]:
         """Of a canvas, (H, W, C)."""
         return self.codec.size, self.codec.size, self.codec.channels
+
+    def check_drawing(self, times: np.ndarray, guidance_scale: float) -> None:
+        """See `Drawer.check_drawing`."""
+        super().check_drawing(times, guidance_scale)
+        if len(times) - 1 > self.steps:
+            raise UserError(
+                f"drawing.steps={len(times) - 1}: the critic has judged drawings of up to "
+                f"{self.steps} steps (objective.steps); take no more"
+            )
 
     def estimate(self, output: jax.Array, canvas: jax.Array, time: jax.Array) -> jax.Array:
         return output

@@ -37,8 +37,12 @@ class Generative:
         a run of `autoencode`, or of diffusers' AutoencoderKL, or a mapping with that `folder` and,
         for plans, which read none, what is in it; none for pixels.
       remat: whether a step's activations are computed again in the backward pass.
+      text_dropout: probability that a text is dropped in training; where it is 0, nothing is drawn
+        without a text.
       codec: pictures to what is drawn and back.
     """
+
+    text_dropout = 0.0
 
     text: Mapping[str, Any]
     vision: Mapping[str, Any]
@@ -114,9 +118,15 @@ class Generative:
         """Whether these parameters have learned that some pixels of a picture must stay."""
         return "kept" in params[PLAYER]
 
-    def prefill(
-        self, params: Params, carry: Carry, canvas: jax.Array, times: np.ndarray, context: Context
-    ) -> Any:
+    def check_drawing(self, times: np.ndarray, guidance_scale: float) -> None:
+        """See `Drawer.check_drawing`."""
+        if guidance_scale != 1 and not self.text_dropout:
+            raise UserError(
+                f"drawing.guidance_scale={guidance_scale}: leads away from what is drawn without a "
+                "text, which the run's training never shows; take 1"
+            )
+
+    def prefill(self, params: Params, carry: Carry, canvas: jax.Array, context: Context) -> Any:
         """Nothing: see `Drawer.prefill`."""
         return None
 

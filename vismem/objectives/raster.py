@@ -75,16 +75,18 @@ class Raster(Masked):
             )
         return super().encode(params, tokens, before)
 
-    def prefill(
-        self, params: Params, carry: Carry, canvas: jax.Array, times: np.ndarray, context: Context
-    ) -> Cache:
-        """Keys and values of text, slots and what the canvas holds already."""
-        cells = canvas.shape[1] * canvas.shape[2]
+    def check_drawing(self, times: np.ndarray, guidance_scale: float) -> None:
+        """See `Drawer.check_drawing`."""
+        super().check_drawing(times, guidance_scale)
+        cells = self.codec.size**2
         if not np.allclose(np.diff(times) * cells, 1, atol=1e-3):
             raise UserError(
                 f"drawing.steps: order='raster' draws a cell a step; take {cells} and the solver "
                 "reveal_evenly"
             )
+
+    def prefill(self, params: Params, carry: Carry, canvas: jax.Array, context: Context) -> Cache:
+        """Keys and values of text, slots and what the canvas holds already."""
         return self.apply(params, carry, canvas, context, method="read")
 
     def step(

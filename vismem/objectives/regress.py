@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from vismem.errors import UserError
 from vismem.objectives.base import Batch, Metrics, Params
 from vismem.objectives.generative import PLAYER
 from vismem.objectives.refine import Refiner
@@ -16,10 +18,19 @@ class Regress(Refiner):
     2015), and the last one is to be the picture. Where a text leaves something open, that is the
     mean of all that fit it; and a text gives one drawing, whatever the seed.
 
-    Drawings take as many steps as training had, which `drawing.steps` should say.
+    Drawings take as many steps as training had, which `drawing.steps` must say.
     """
 
     players = (PLAYER,)
+
+    def check_drawing(self, times: np.ndarray, guidance_scale: float) -> None:
+        """See `Drawer.check_drawing`."""
+        super().check_drawing(times, guidance_scale)
+        if len(times) - 1 != self.steps:
+            raise UserError(
+                f"drawing.steps={len(times) - 1}: regress adds to its canvas as often as in "
+                f"training; take {self.steps}"
+            )
 
     def estimate(self, output: jax.Array, canvas: jax.Array, time: jax.Array) -> jax.Array:
         return canvas + output

@@ -81,7 +81,7 @@ def make_objective(config: RunConfig, tokenizer: Tokenizer, mesh: Mesh | None = 
       mesh: over which its batches will be sharded; one device by default.
 
     Raises:
-      UserError: also if `drawing.solver` is not for it.
+      UserError: also if it cannot draw as `drawing` says.
     """
     objective = registry.build(
         OBJECTIVES,
@@ -98,7 +98,8 @@ def make_objective(config: RunConfig, tokenizer: Tokenizer, mesh: Mesh | None = 
         mesh=mesh,
     )
     if hasattr(objective, "advance"):  # now, not at the first drawing
-        solvers.make(config.drawing.solver, config.drawing.steps, objective)
+        drawing = config.drawing
+        solvers.make(drawing.solver, drawing.steps, drawing.guidance_scale, objective)
     return objective
 
 
