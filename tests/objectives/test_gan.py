@@ -83,15 +83,15 @@ def test_the_generator_is_paid_for_two_drawings_that_differ_up_to_enough():
 
 
 class Linear:
-    """A critic whose logits are the sum of all pixels, at two scales."""
+    """A critic whose logits are the sum of all pixels, at two scales. It has no regions, which only
+    the words' contrast looks at."""
 
     def apply(self, _, *arguments, method):
         if method == "read":
             words = jnp.zeros((len(arguments[0]), 1, 4))
             return Reading(words, jnp.ones(words.shape[:2], bool), words[:, 0])
         pixels = arguments[0].sum((1, 2, 3))[:, None]
-        regions = jnp.zeros((len(pixels), 1, 4))
-        return Verdict((pixels, jnp.tile(pixels, 3)), regions, regions[:, 0])
+        return Verdict((pixels, jnp.tile(pixels, 3)), None, jnp.zeros((len(pixels), 4)))
 
 
 def test_players_losses_by_hand():

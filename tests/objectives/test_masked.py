@@ -1,6 +1,7 @@
 """Drawing with tokens: what is masked, what is revealed, and in which order."""
 
 import itertools
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -161,6 +162,15 @@ def test_a_picture_is_what_the_likeliest_tokens_stand_for():
     codes = masked.codec.autoencoder.fsq.codes(some_tokens(2))
     shown = jnp.clip(masked.codec.decode(params, codes), -1, 1)
     np.testing.assert_allclose(masked.picture(params, 3 * canvas), shown, atol=1e-6)
+
+
+def test_features_that_are_known_spare_the_text_encoder():
+    masked, key, features = make(), jax.random.key(0), jnp.zeros((3, 5, 16))
+    batch = {"image": jnp.zeros((3, 8, 8, 3), jnp.uint8), "tokens": jnp.ones((3, 5), jnp.int32)}
+    params = nn.unbox(jax.eval_shape(masked.init, key, batch))
+    del params[PLAYER]["text_encoder"]
+    loss = partial(masked.loss, PLAYER)
+    assert jax.eval_shape(loss, params, {**batch, "text_features": features}, key)[0].shape == ()
 
 
 def test_mistakes_in_its_options_are_named():

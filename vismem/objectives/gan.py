@@ -42,7 +42,8 @@ class GAN(Refiner):
       adversary: the loss of both players.
       penalty: R1 + R2, gamma of R3GAN.
       critic_steps: updates of the critic for each of the generator.
-      sentence_contrast, word_contrast: weights of the contrastive terms.
+      sentence_contrast, word_contrast: weights of the contrastive terms; 0 spares one. That of the
+        words takes memory by the square of the batch.
       diversity: weight of the distance of two drawings of one text; 0 spares the second drawing.
       enough: the distance beyond which more is not paid for, a mean over pixels in [-1, 1] or over
         codes. What vague texts leave open is wanted, but full ones are pushed as well.
@@ -184,11 +185,14 @@ class GAN(Refiner):
         Args:
           same: bool [B, B], texts that are equal: none is wrong for the other's picture.
         """
-        sentences = unit(verdict.whole) @ unit(text.sentence).T
-        words = word_similarity(verdict.regions, text)
-        return self.sentence_contrast * info_nce(sentences, same) + self.word_contrast * info_nce(
-            words, same
-        )
+        found = jnp.zeros(())
+        if self.sentence_contrast:
+            sentences = unit(verdict.whole) @ unit(text.sentence).T
+            found += self.sentence_contrast * info_nce(sentences, same)
+        if self.word_contrast:
+            words = word_similarity(verdict.regions, text)
+            found += self.word_contrast * info_nce(words, same)
+        return found
 
 
 def word_similarity(regions: jax.Array, text: Reading) -> jax.Array:

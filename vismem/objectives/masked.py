@@ -203,7 +203,8 @@ class Masked(Refiner):
         Args:
           player: "generator".
           params: {"generator": tree, "autoencoder": tree}.
-          batch: `image` uint8 [B, H, W, 3], `tokens` int32 [B, L].
+          batch: `image` uint8 [B, H, W, 3], `tokens` int32 [B, L] and, if they are known already,
+            their `text_features`.
 
         Returns:
           The loss in nats a token, and metrics: `accuracy`, the share of masked tokens that are the
@@ -223,7 +224,7 @@ class Masked(Refiner):
         chain = self.chain(clean, times, key)
         keep = jax.random.uniform(named_key(key, "carry"), times.shape) < self.carry
         first = self.apply(params, size, method="begin")
-        context = self.encode(params, text, first.estimate)
+        context = self.encode(params, text, first.estimate, batch.get("text_features"))
 
         def step(carry: Carry, now: tuple[jax.Array, ...]) -> tuple[Carry, tuple[jax.Array, ...]]:
             canvas, time, kept = now
