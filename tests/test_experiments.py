@@ -66,6 +66,15 @@ def test_instructions_are_read_to_their_end(name):
     assert lengths.max() < 200
 
 
+@pytest.mark.parametrize("lang", ["", "zh"])
+def test_requests_and_descriptions_are_read_to_their_end(lang):
+    data = config.run_config(config.load(f"{FILES[0].with_name('expansion.py')}:{lang}")).data
+    tokenizer = tokenizers.make({**data.tokenizer, "length": 200}, source(data, "train"), most=500)
+    held = source(data, "test")
+    lengths = [(tokenizer.encode(t) > 0).sum() for i in range(80) for t in held.text(i).split("\n")]
+    assert max(lengths) <= data.tokenizer["length"]
+
+
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda file: Path(file).name)
 def test_every_row_can_be_built(file):
     assert sweeps.declared(file, "table")

@@ -59,6 +59,8 @@ def test_the_expander_gives_each_request_a_text_the_same_each_time():
     assert first[0] != first[2]
     with pytest.raises(UserError, match="a text is empty"):
         expander.expand([" "])
+    with pytest.raises(UserError, match="there is no text"):
+        expander.expand([])
     expander._expand = lambda params, tokens, *_: np.zeros_like(tokens)
     assert expander.expand(["a", "b"]) == ["a", "b"]  # nothing was said
     with pytest.raises(UserError, match=r"objective\.name='object'"):

@@ -50,8 +50,10 @@ class Expander:
             more of them do not imply their request (experiments/RESULTS.md).
 
         Raises:
-          UserError: an empty text.
+          UserError: no text, or an empty one.
         """
+        if not len(texts):
+            raise UserError("expand: there is no text; say what to draw")
         if any(not text.strip() for text in texts):
             raise UserError("expand: a text is empty; say what to draw")
         params = self.params if params is None else params
