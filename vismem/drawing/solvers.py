@@ -2,8 +2,8 @@
 
 A solver is a schedule of evaluation times and an `advance`; the scan over evaluations is the same
 for all (drawing/scan.py), so that a second-order method costs run time and no compile time. All are
-exact for an estimate that does not change, and written in terms of the objective's own `advance`
-and `renoise`.
+exact for an estimate that does not change, `Heun` on a straight path only, and written in terms of
+the objective's own `advance` and `renoise`.
 """
 
 import copy
@@ -87,7 +87,7 @@ class Heun:
 class Multistep:
     """Second order, one evaluation a step: DPM-Solver++(2M) (Lu et al. 2022, algorithm 2).
 
-    The estimate is extrapolated from the last two, linearly in log(t / (1 - t)). The first and the
+    The estimate is extrapolated from the last two, linearly in log(a / b). The first and the
     last step are of first order: before the one there is no estimate, after the other no finite
     step.
     """
