@@ -61,8 +61,6 @@ def test_iclevr(tmp_path):
     assert not short["image"][1].any()
     assert np.argwhere(long["objects"]).tolist() == [[0, 3], [1, 3]]
     assert long["coords"][1, 3].tolist() == [0.5, 0.25, 7.5]
-    assert found.background.shape == (32, 32, 3)
-    assert found.background[0, 0].tolist() == [200, 0, 0]
     assert found.text(1) == "\n".join(TEXTS["b"])
 
 
@@ -96,6 +94,15 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path):
     write_iclevr(tmp_path, text=json.dumps(["one"]))
     with pytest.raises(UserError, match="b has 1 texts, 2 images"):
         records(tmp_path)[1]
+    write_iclevr(tmp_path, text="add one")
+    with pytest.raises(UserError, match="a: its text cannot be read"):
+        records(tmp_path)[0]
+    write_iclevr(tmp_path, text=7)
+    with pytest.raises(UserError, match="a: its text cannot be read"):
+        records(tmp_path)[0]
+    write_iclevr(tmp_path, texts={"a": ["add one", " "]})
+    with pytest.raises(UserError, match="a: a turn has no text"):
+        records(tmp_path)[0]
     write_iclevr(tmp_path, coords=None)
     with pytest.raises(UserError, match="a has no 'coords'"):
         records(tmp_path)[0]

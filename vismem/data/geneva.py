@@ -31,9 +31,6 @@ class GenevaSource:
       size: width and height of the pictures in pixels; the files have 128.
       folder: where the files are: clevr_train.h5 or codraw_train.h5 and so on.
       dataset: "iclevr" or "codraw".
-
-    Attributes:
-      background: uint8 [size, size, 3], the picture before the first turn.
     """
 
     def __init__(self, split: str, size: int, folder: str, dataset: str = "iclevr"):
@@ -57,7 +54,6 @@ class GenevaSource:
         if not self._keys:
             raise UserError(f"{path}: has no conversations")
         self._longest = max(len(self._entry(i, "images")) for i in range(len(self)))
-        self.background = self._picture(self._file["background"][()])
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -69,7 +65,7 @@ class GenevaSource:
         )
         if not len(texts) == len(images) == len(objects) == len(coords):
             raise UserError(
-                f"{self._path}: {self._keys[index]} has {len(texts)} texts, {len(images)} images,"
+                f"{self._where(index)} has {len(texts)} texts, {len(images)} images,"
                 f" {len(objects)} objects and {len(coords)} coords; write the file anew"
             )
         arrays = {
@@ -84,15 +80,24 @@ class GenevaSource:
         return "\n".join(self._texts(index))
 
     def _texts(self, index: int) -> tuple[str, ...]:
-        if "utterences" in self._file[self._keys[index]]:  # CoDraw's, as it is spelled there
-            return tuple(self._entry(index, "utterences").asstr()[()])
-        return tuple(json.loads(self._entry(index, "text").asstr()[()]))
+        spoken = "utterences" in self._file[self._keys[index]]  # CoDraw's, as it is spelled there
+        try:
+            found = self._entry(index, "utterences" if spoken else "text").asstr()[()]
+            texts = tuple(found if spoken else json.loads(found))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{self._where(index)}: its text cannot be read ({error})") from None
+        if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+            raise UserError(f"{self._where(index)}: a turn has no text; describe it or remove it")
+        return texts
 
     def _entry(self, index: int, name: str):
         group = self._file[self._keys[index]]
         if name not in group:
-            raise UserError(f"{self._path}: {self._keys[index]} has no {name!r}; write it anew")
+            raise UserError(f"{self._where(index)} has no {name!r}; write it anew")
         return group[name]
+
+    def _where(self, index: int) -> str:
+        return f"{self._path}: {self._keys[index]}"
 
     def _picture(self, pixels: np.ndarray) -> np.ndarray:
         """The scripts write the colours as OpenCV has them, blue first."""
