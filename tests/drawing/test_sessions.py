@@ -236,6 +236,7 @@ def test_mistakes_in_a_session_are_named(artist):
     for mask, said in (
         (np.ones((4, SIZE), bool), "mask: 8 x 4 pixels; the picture has 8 x 8"),
         (np.zeros((SIZE, SIZE), bool), "nothing may change"),
+        (np.eye(SIZE, dtype=np.uint8), "uint8; must be bool"),
     ):
         with pytest.raises(UserError, match=said):
             session.say("two", mask=mask)

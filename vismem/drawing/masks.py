@@ -38,6 +38,8 @@ def rectangle(
 
 def check(mask: np.ndarray, picture: np.ndarray) -> None:
     """One line, if a mask is not of a picture [H, W, 3] or leaves all of it as it is."""
+    if mask.dtype != bool:  # where ~1 is 254, and true
+        raise UserError(f"mask: {mask.dtype}; must be bool: mask > 127, say")
     height, width = picture.shape[:2]
     if mask.shape != (height, width):
         raise UserError(
