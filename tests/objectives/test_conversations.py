@@ -98,6 +98,12 @@ def test_turns_that_are_not_there_do_not_count():
     other["image"][1:, 2], other["tokens"][1:, 2] = 255, 0
     loss = jax.jit(lambda batch: flow.loss(PLAYER, params, batch, KEY, train=False)[0])
     assert loss(batch) == loss(other)
+    # A short conversation weighs as much as a long one, whatever batch it is in.
+    batch["mask"][1:, 1] = False
+    alone = [{**batch, "mask": batch["mask"] & (np.arange(3) == i)} for i in range(3)]
+    for one in alone:
+        one["mask"][1:] = batch["mask"][1:]
+    np.testing.assert_allclose(loss(batch), np.mean([loss(one) for one in alone]), rtol=1e-5)
 
 
 def test_the_gradient_goes_back_through_all_turns():

@@ -212,7 +212,8 @@ class Flow(Generative):
     def loss(
         self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
     ) -> tuple[jax.Array, Metrics]:
-        """Mean squared error of the velocity over the steps of every chain, and over all turns.
+        """Mean squared error of the velocity over the steps of every chain and the turns of every
+        conversation.
 
         Args:
           player: "generator".
@@ -273,7 +274,10 @@ class Flow(Generative):
         if "first" in batch:
             first = self.open(params, scaled(batch["first"]), batch["tokens"].shape[-1])
         _, found = scan(turn, first, (jnp.arange(count), said), loop=self.remat)
-        loss, mse = (found * said["mask"][:, None]).sum((0, 2)) / said["mask"].sum()
+        # Of every conversation by itself: what it weighs does not change with how long the others
+        # of its batch or microbatch are.
+        share = said["mask"] / said["mask"].sum(0)
+        loss, mse = (found * share[:, None]).sum(0).mean(1)
         return loss, {"mse": mse}
 
     def estimates(
