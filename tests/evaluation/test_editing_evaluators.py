@@ -10,7 +10,7 @@ from vismem.data.edits import shown
 from vismem.drawing.artist import Drawing
 from vismem.errors import UserError
 from vismem.evaluation.corrections import Corrections
-from vismem.evaluation.dialogues import Dialogues
+from vismem.evaluation.dialogues import Dialogues, shares
 from vismem.evaluation.edits import EditScores
 from vismem.models.generator import Carry
 from vismem.worlds.render import render
@@ -47,7 +47,7 @@ def test_edits(able):
     for kind in ("inpaint", "instruct", "restyle"):
         share = numbers[f"test/{kind}/exact_claim"]
         assert share > 0.9 if able else share == 0
-    for kind in ("inpaint", "instruct"):
+    for kind in ("inpaint", "instruct", "restyle"):  # a new background lies around things, too
         assert numbers[f"test/{kind}/change_outside"] == 0
     if not able:
         for damage in ("", ", noise", ", blur", ", downscaled", ", occluded"):
@@ -59,6 +59,15 @@ def test_edits(able):
         assert numbers["test/restore/ssim"] == 1
         assert numbers["test/restore/psnr"] == np.inf
     assert numbers["test inpaint"].width > 4 * 128
+
+
+def test_no_number_is_given_of_damages_that_no_picture_has():
+    data = DataConfig(source={"name": "edits", "kinds": {"restore": 1.0}}, size=32)
+    evaluator = EditScores(artist=None, data=data, seed=0, count=2)
+    evaluator.artist = Editor(evaluator, able=False)
+    numbers = evaluator.run({"ema": None})
+    assert "test/restore/psnr, blur" in numbers
+    assert "test/restore/psnr, occluded" not in numbers
 
 
 def test_a_kept_pixel_that_is_touched_is_a_change_outside():
@@ -118,6 +127,10 @@ def test_dialogues_by_whether_turns_need_memory():
     assert low < share < high
 
 
+def test_there_is_no_share_of_turns_that_there_are_not():
+    assert shares("x", np.ones((2, 3), bool), np.zeros((2, 3), bool)) == {}
+
+
 class Listener:
     """Draws near misses in last turns, and what is right once it has been corrected so often."""
 
@@ -162,3 +175,5 @@ def test_sources_that_do_not_fit_are_named():
         EditScores(artist=None, data=TALKS, seed=0)
     with pytest.raises(UserError, match=r"data\.source\.name='edits'"):
         Corrections(artist=None, data=EDITS, seed=0)
+    with pytest.raises(UserError, match="corrections=-1: must not be negative"):
+        Corrections(artist=None, data=TALKS, seed=0, corrections=-1)

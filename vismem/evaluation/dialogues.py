@@ -114,7 +114,10 @@ class Dialogues:
 
 def shares(name: str, held: np.ndarray, of: np.ndarray, draws: int = 2_000) -> dict[str, float]:
     """The share of `held` among the turns `of`, both bool [N, T], as `name`; and, as "name, low"
-    and "name, high", the ends of its 95% interval: a bootstrap that draws whole conversations."""
+    and "name, high", the ends of its 95% interval: a bootstrap that draws whole conversations.
+    Nothing where there are no such turns."""
+    if not of.any():
+        return {}
     good, all_ = (held & of).sum(1), of.sum(1)
     rows = np.random.default_rng(0).integers(len(of), size=(draws, len(of)))
     drawn = good[rows].sum(1) / np.maximum(all_[rows].sum(1), 1)

@@ -100,14 +100,15 @@ def obeyed(
 
 
 def untouched(edit: Edit, size: int) -> np.ndarray:
-    """bool [size, size], the boxes of the things that an edit leaves as they are."""
+    """bool [size, size], the boxes of the things that an edit leaves as they are, but for what
+    changes in them all the same: a background, or a thing that comes near."""
     mask = np.zeros((size, size), bool)
     for thing in set(edit.before.things) & set(edit.after.things):
         left, up, right, down = (SIZES[thing.size] * reach for reach in REACH[thing.shape][:4])
         top, bottom = (round(y * size) for y in (thing.y - up, thing.y + down))
         first, last = (round(x * size) for x in (thing.x - left, thing.x + right))
         mask[top:bottom, first:last] = True
-    return mask
+    return mask & (render(edit.before, size) == render(edit.after, size)).all(-1)
 
 
 def restored(
@@ -118,7 +119,8 @@ def restored(
     peak_signal_noise_ratio, structural_similarity = similarity()
     truth = np.stack([render(edit.after, drawn.shape[1]) for edit in edits])
     damage = np.arange(len(edits)) % len(DAMAGES)
-    sets = {"": damage >= 0} | {f", {name}": damage == i for i, name in enumerate(DAMAGES)}
+    there = enumerate(DAMAGES[: len(edits)])
+    sets = {"": damage >= 0} | {f", {name}": damage == i for i, name in there}
     numbers = {}
     for of, images in (("", drawn), ("input ", pictures)):
         pairs = zip(truth, images)
