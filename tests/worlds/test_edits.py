@@ -27,6 +27,16 @@ def test_what_is_asked_for_changes_something(kind):
     assert not any(edit.holds(edit.before) for edit in edits)
 
 
+def test_no_pair_that_is_held_out_is_shown_before_the_test_of_it():
+    edits = worlds.Edits()
+    held_out = worlds.world("tiny").held_out
+    for kind in ("instruct", "restyle"):
+        for i in range(60):
+            edit = edits.example("train", i, kind)
+            things = edit.before.things + edit.after.things
+            assert not held_out & {(thing.shape, thing.color) for thing in things}
+
+
 def test_one_thing_is_in_the_box_to_be_inpainted():
     for i in range(200):
         edit = worlds.Edits().example("train", i, "inpaint")

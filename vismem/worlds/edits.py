@@ -84,7 +84,7 @@ class Edits:
         if kind == "inpaint":
             return self._inpainted(scene, chance, lang)
         if kind == "restyle":
-            return self._restyled(scene, chance, lang)
+            return self._restyled(scene, split, chance, lang)
         text = LANGUAGES[lang].say("restore", chance)
         return Edit("restore", text, scene, scene, _everything(scene))
 
@@ -107,18 +107,23 @@ class Edits:
         claim = Claim((kind_of(thing, said),), (NothingElse(),))
         return Edit("inpaint", LANGUAGES[lang].express(claim, chance), scene, scene, claim, box)
 
-    def _restyled(self, scene: Scene, chance: Random, lang: str) -> Edit:
+    def _restyled(self, scene: Scene, split: str, chance: Random, lang: str) -> Edit:
         # Whatever the preset's own: a palette is no picture's alone.
         before = _styled(scene, "fill", chance.choice(FILLS))
         before = _styled(before, "background", chance.choice(STYLES["background"]))
         style = chance.choice(tuple(STYLES))
-        values = [value for value in STYLES[style] if _styled(before, style, value) != before]
-        value = chance.choice(values)
-        after = _styled(before, style, value)
+        styled = {value: _styled(before, style, value) for value in STYLES[style]}
+        value = chance.choice([v for v, after in styled.items() if self._may(before, after, split)])
+        after = styled[value]
         language = LANGUAGES[lang]
         word = language.word(style, value, chance)
         text = language.say(f"restyle {style}", chance, **{style: word})
         return Edit("restyle", text, before, after, _everything(after))
+
+    def _may(self, before: Scene, after: Scene, split: str) -> bool:
+        """Whether a style changes something, and shows no pair that only another split has."""
+        held_out = {(t.shape, t.color) for t in after.things} & self._world.held_out
+        return after != before and (split == "compositional" or not held_out)
 
 
 def _around(thing: Thing, chance: Random) -> Box:
