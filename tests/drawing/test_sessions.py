@@ -120,6 +120,7 @@ def test_a_session_goes_on_from_its_file_bit_by_bit(artist, tmp_path):
 def test_a_mask_is_all_that_may_change_and_is_kept_by_the_file(artist, tmp_path):
     mask = np.zeros((SIZE, SIZE), bool)
     mask[2:5, 1:7] = True
+    mask = mask.copy("F")  # as a transpose lies in memory
     session = artist.session(seed=5)
     before = session.say("one")[0]
     drawn = session.say("two", candidates=2, mask=mask)
@@ -129,6 +130,7 @@ def test_a_mask_is_all_that_may_change_and_is_kept_by_the_file(artist, tmp_path)
     session.save(tmp_path / "talk.vismem")
     resumed = artist.resume(tmp_path / "talk.vismem")
     np.testing.assert_array_equal(resumed.picture, session.picture)
+    np.testing.assert_array_equal(resumed.turns[1].mask, mask)
     np.testing.assert_array_equal(resumed.say("three"), session.say("three"))
     session.undo(2), resumed.undo(2)
     for one in (session, resumed):

@@ -161,6 +161,8 @@ class Session:
             arrays[f"{i}/estimate"] = np.asarray(turn.carries.estimate)
             if turn.mask is not None:
                 arrays[f"{i}/mask"] = turn.mask
+        # Bytes are written as they lie in memory, where a mask may be the transpose of another.
+        arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         partial = path.with_name(f".{path.name}.partial")
         try:
             with zipfile.ZipFile(partial, "w") as file:
