@@ -114,11 +114,14 @@ def check_picture(out: Path, lossless: bool = False) -> None:
 
 
 def save(sheet: "Image.Image", out: Path) -> None:
-    """Writes a sheet and says where."""
+    """Writes a sheet, whole or not at all, and says where: it may be the picture that is edited."""
+    partial = out.with_name(f".{out.stem}.partial{out.suffix}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(out)
+        sheet.save(partial)
+        partial.replace(out)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise UserError(f"--out {out}: cannot be written: {error.strerror or error}") from None
     print(out)
 

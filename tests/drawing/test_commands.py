@@ -1,5 +1,6 @@
 """`vismem edit`, `talk` and `draw --conversation`."""
 
+import errno
 import io
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 from conversing import SIZE, make_artist
 from PIL import Image
 
-from vismem import cli
+from vismem import cli, commands
+from vismem.errors import UserError
 
 EDITING = Path(__file__).parents[2] / "experiments" / "editing.py"
 
@@ -41,6 +43,20 @@ def test_edit(artist, files):
     assert (edited[~outside] != 250).any()
     assert cli.main([*edit, "make everything blue"]) == 0
     assert (np.asarray(Image.open(files["out"]))[outside] != 250).any()
+
+
+def test_a_picture_that_cannot_be_written_whole_leaves_the_one_that_was_there(tmp_path):
+    class Sheet:
+        def save(self, path):
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    out = tmp_path / "out.png"
+    out.write_bytes(b"whole")
+    with pytest.raises(UserError, match="cannot be written: No space left"):
+        commands.save(Sheet(), out)
+    assert out.read_bytes() == b"whole"
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_mistakes_in_edit(artist, files, tmp_path, capsys):
