@@ -96,8 +96,9 @@ def test_a_library_that_is_missing_is_named_before_the_training(monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage.metrics", None)
     with pytest.raises(UserError, match=r"pip install 'vismem\[edits\]'"):
         EditScores(artist=None, data=EDITS, seed=0, count=1)
-    inpaint = DataConfig(source={"name": "edits", "kinds": {"inpaint": 1.0}}, size=32)
-    EditScores(artist=None, data=inpaint, seed=0, count=1)
+    kinds = {"inpaint": 1.0, "restore": 0.0}
+    inpaint = DataConfig(source={"name": "edits", "kinds": kinds}, size=32)
+    assert list(EditScores(artist=None, data=inpaint, seed=0, count=1).edits) == ["inpaint"]
 
 
 class Follower:

@@ -20,7 +20,8 @@ from vismem.worlds.corrections import correction
 class Corrections:
     """Draws the last turn of held-out conversations, and corrects the drawing.
 
-    The turns before it begin with the true pictures, so that what is wrong is the last turn's own.
+    The turns before it begin with the true pictures, so that what is wrong is the last turn's own,
+    or comes of memory, which has seen what they drew.
     Then the oracle reads the drawing and, where the instruction's claim does not hold, names one
     thing that is wrong; the next drawing begins with that picture and the memory of all that was
     said. `exact_claim, n corrections` is the share of conversations in which the claim holds of a

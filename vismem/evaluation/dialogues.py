@@ -35,7 +35,8 @@ class Dialogues:
       count: conversations.
       turns: of every conversation; as in the data if None.
       canvas: what each turn begins with: what was "drawn", or the "true" picture of the turn
-        before, which parts a turn's own mistakes from those carried along.
+        before, which parts a turn's own mistakes from those that the picture carries along; memory
+        has seen what was drawn.
     """
 
     def __init__(

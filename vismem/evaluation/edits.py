@@ -49,7 +49,8 @@ class EditScores:
         if source.get("name") != "edits":
             raise UserError(f"evaluators: edits: data.source.name={source.get('name')!r}")
         edits, lang = worlds.Edits(), source.get("lang", "en")
-        kinds = source.get("kinds") or KINDS
+        kinds = source.get("kinds") or dict.fromkeys(KINDS, 1.0)
+        kinds = [kind for kind, share in kinds.items() if share]
         self.edits = {k: [edits.example(split, i, k, lang) for i in range(count)] for k in kinds}
         self.artist, self.seed, self.size, self.split = artist, seed, data.size, split
         if "restore" in self.edits:
