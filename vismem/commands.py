@@ -1,7 +1,6 @@
 """The commands, each a few lines into a room."""
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,8 +144,7 @@ def edit(options: argparse.Namespace) -> None:
     from vismem.data import images
     from vismem.drawing import masks
 
-    where = os.path.split(os.path.abspath(options.image))
-    picture = images.read(*where, exact=bool(options.mask))
+    picture = images.read_file(options.image, exact=bool(options.mask))
     mask = masks.read(options.mask) if options.mask else None
 
     import vismem
@@ -171,7 +169,7 @@ def read(options: argparse.Namespace, files: list[str], prompts: list[str] | Non
     """The texts that a run's reader has for pictures in files."""
     from vismem.data import images
 
-    pictures = [images.read(*os.path.split(os.path.realpath(file))) for file in files]
+    pictures = [images.read_file(file) for file in files]
 
     from vismem.training import run
 

@@ -166,6 +166,7 @@ def test_paths_stay_inside_the_folder(tmp_path):
     for name in ("missing.png", "sub", "nul\0.png"):
         with pytest.raises(UserError, match=name.split("\0")[0]):
             images.read(str(root), name)
+    assert images.read_file(root / "link.png").shape == (8, 12, 3)  # named by its user
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (40, 100), (100, 40), (64, 65)])

@@ -108,6 +108,13 @@ def read(
         raise UserError(f"{file_name!r} in {root}: cannot be read ({error})") from error
 
 
+def read_file(
+    file: str | os.PathLike, background: Color = (255, 255, 255), exact: bool = False
+) -> np.ndarray:
+    """Decodes a picture that somebody named: a link may lead where it will."""
+    return read(*os.path.split(os.path.realpath(file)), background, exact)
+
+
 def resize(image: np.ndarray, size: int, box: tuple[float, float, float, float]) -> np.ndarray:
     """The part `box` (left, top, right, bottom in pixels) of an image as uint8 [size, size, 3]."""
     return np.asarray(

@@ -11,8 +11,7 @@ from vismem.errors import UserError
 
 def read(file: str | os.PathLike) -> np.ndarray:
     """A picture's white pixels; what is transparent is not white."""
-    folder, name = os.path.split(os.path.abspath(file))
-    return images.read(folder, name, background=(0, 0, 0)).mean(-1) >= 128
+    return images.read_file(file, background=(0, 0, 0)).mean(-1) >= 128
 
 
 def rectangle(

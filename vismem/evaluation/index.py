@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from vismem.data.images import SUFFIXES, fit, read
+from vismem.data.images import SUFFIXES, fit, read, read_file
 from vismem.drawing import sheets
 from vismem.errors import UserError
 from vismem.evaluation.critic import Critic
@@ -97,7 +97,7 @@ class Index:
             raise UserError(f"{self.folder}: {self.run} has trained on since; make another index")
         file = Path(query)
         if file.suffix.lower() in SUFFIXES or (file.suffix and os.path.isfile(file)):
-            [embedding] = critic.images([read(*os.path.split(os.path.realpath(file)))])
+            [embedding] = critic.images([read_file(file)])
         else:
             [embedding] = critic.texts([query])
         found = self.search(embedding, count)
