@@ -74,6 +74,17 @@ def test_long_texts_are_cut(tokenizer):
     assert (long[:count] == start[:count]).all()
 
 
+@pytest.mark.parametrize("extra", [0, 1])
+def test_texts_that_lose_their_end_are_told(tokenizer, extra, tmp_path, caplog):
+    text, records = "a red circle", [{"text": "a"}] * 98
+    longest = int(np.count_nonzero(tokenizer.encode(text))) - extra
+    tokenizer.save(tmp_path / "whole")
+    tokenizers.load(tmp_path / "whole", longest).save(tmp_path / "saved")
+    tokenizers.warn_of_cut(tmp_path / "saved", [*records, *[{"text": text}] * 2], "raise")
+    expected = [f"data.tokenizer.length={longest}: 2% of the texts are longer and lose their end; "]
+    assert [line[: len(expected[0])] for line in caplog.messages] == expected * extra
+
+
 def test_result_may_be_written_to(tokenizer):
     tokenizer.encode("a red circle")[:] = 0
     assert tokenizer.encode("a red circle").any()

@@ -9,6 +9,7 @@ padded with 0, which is the id of nothing else and where decoding stops.
 import functools
 import itertools
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -267,20 +268,39 @@ def make(
       on_error: whether a text that cannot be read is an error or is not learned from.
       most: texts learned from at most, evenly spaced over the source.
     """
+    return build(TOKENIZERS, choice, "data.tokenizer", texts=_texts(source, on_error, most))
+
+
+def _texts(source: Source, on_error: Literal["raise", "skip"], most: int) -> Iterator[str]:
     text = getattr(source, "text", lambda index: source[index]["text"])
-    step = -(-len(source) // most)
+    for i in range(0, len(source), -(-len(source) // most)):
+        try:
+            found = text(i)
+        except UserError as error:
+            if on_error == "raise":
+                raise UserError(f"{error} (data.on_error=skip passes over it)") from error
+            continue
+        yield from found.splitlines()  # a record's texts, which are encoded one by one
 
-    def lines() -> Iterator[str]:
-        for i in range(0, len(source), step):
-            try:
-                found = text(i)
-            except UserError as error:
-                if on_error == "raise":
-                    raise UserError(f"{error} (data.on_error=skip passes over it)") from error
-                continue
-            yield from found.splitlines()  # a record's texts, which are encoded one by one
 
-    return build(TOKENIZERS, choice, "data.tokenizer", texts=lines())
+def warn_of_cut(
+    folder: str | os.PathLike, source: Source, on_error: Literal["raise", "skip"], most: int = 256
+) -> None:
+    """A warning if more than one in a hundred of a source's texts lose their end.
+
+    Args:
+      folder: of a tokenizer.
+      source: the training split. on_error: as in `make`.
+      most: records looked at, evenly spaced over the source.
+    """
+    length = load(folder).length
+    longer = load(folder, length + 1)
+    cut = [longer.encode(text)[-1] > 0 for text in _texts(source, on_error, most)]
+    if cut and np.mean(cut) > 0.01:
+        logging.getLogger(__name__).warning(
+            "data.tokenizer.length=%d: %.0f%% of the texts are longer and lose their end; raise it",
+            *(length, 100 * np.mean(cut)),
+        )
 
 
 def load(folder: str | os.PathLike, length: int | None = None) -> Tokenizer:

@@ -59,15 +59,17 @@ def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer
         if config.start:
             configs.read(config.start)  # that it is a run
             length = config.data.tokenizer.get("length")
-            tokenizers.load(Path(config.start) / TOKENIZER, length).save(partial)
-            partial.rename(saved)
-            return
-        choice = config.data.tokenizer
-        if pretrained := encoders.pretrained_folder(config, "text") or encoders.t5_folder(config):
-            found = checkpoint.find(pretrained, tokenizer=True)
-            brought = {"name": "pretrained", "folder": str(found)}
-            choice = brought | {k: v for k, v in choice.items() if k == "length"}
-        tokenizers.make(choice, source, config.data.on_error).save(partial)
+            made = tokenizers.load(Path(config.start) / TOKENIZER, length)
+        else:
+            choice = config.data.tokenizer
+            pretrained = encoders.pretrained_folder(config, "text") or encoders.t5_folder(config)
+            if pretrained:
+                found = checkpoint.find(pretrained, tokenizer=True)
+                brought = {"name": "pretrained", "folder": str(found)}
+                choice = brought | {k: v for k, v in choice.items() if k == "length"}
+            made = tokenizers.make(choice, source, config.data.on_error)
+        made.save(partial)
+        tokenizers.warn_of_cut(partial, source, config.data.on_error)
         partial.rename(saved)
 
     hosts.on_first(make)
