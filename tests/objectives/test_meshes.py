@@ -2,6 +2,7 @@
 eight.
 
     python tests/objectives/test_meshes.py     # on every mesh of eight, where tests take one or two
+                                               # and leave out diffusion, flow on another path
 """
 
 import itertools
@@ -187,7 +188,7 @@ def apart(function, name, argument):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "diffusion"])
 def test_meshes_of_eight_agree_with_one_device(name):
     found = apart(errors, name, SOME.get(name, SOME["flow"][:1]))
     assert max(found) < TOLERANCE
