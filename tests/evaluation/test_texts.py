@@ -46,18 +46,42 @@ def test_similarity_is_full_for_the_reference_itself_and_falls():
     pytest.importorskip("pycocoevalcap")
     texts = [example.text for example in EXAMPLES]
     missed = [example.near_miss(0).text for example in EXAMPLES]
-    same, near = captions.similarity(texts, texts), captions.similarity(texts, missed)
-    others = captions.similarity(texts, texts[1:] + texts[:1])
+    said = [(text,) for text in texts]
+    same, near = captions.similarity(said, texts), captions.similarity(said, missed)
+    others = captions.similarity(said, texts[1:] + texts[:1])
     assert same["bleu"] == pytest.approx(100)
     assert same["cider"] == pytest.approx(10)
     for metric in ("bleu", "cider"):
         assert same[metric] > near[metric] > others[metric]
     zh = [WORLD.example("test", i, lang="zh").text for i in range(40)]
-    assert captions.similarity(zh, zh)["cider"] == pytest.approx(10)
-    moved = captions.similarity(zh, [text[1:] + text[0] for text in zh])
+    said_zh = [(text,) for text in zh]
+    assert captions.similarity(said_zh, zh)["cider"] == pytest.approx(10)
+    moved = captions.similarity(said_zh, [text[1:] + text[0] for text in zh])
     assert 5 < moved["cider"] < 10  # characters are words
-    mixed = texts[:20] + zh[:20], missed[:20] + zh[:20]
+    mixed = said[:20] + said_zh[:20], missed[:20] + zh[:20]
     assert near["bleu"] < captions.similarity(*mixed)["bleu"] < 100
+    several = [pair[: 1 + i % 2] for i, pair in enumerate(zip(missed, texts))]
+    half = captions.similarity(several, texts)  # every other one has itself among its references
+    assert near["bleu"] < half["bleu"] < 100
+    assert near["cider"] < half["cider"] < 10
+
+
+def test_captions_of_a_folder_are_compared_with_all_that_a_picture_has(monkeypatch):
+    pytest.importorskip("sacrebleu")
+    pytest.importorskip("pycocoevalcap")
+    records = [{"image": None, "text": "a cat sleeps"}, {"image": None, "text": "two dogs run by"}]
+    records[1]["captions"] = ("a pair of dogs", "two dogs run by")
+    monkeypatch.setattr(captions.examples, "some", lambda *_, **__: records)
+    folder = DataConfig(source={"name": "folder"})
+    evaluator = captions.Captions(objective=Writer(), tokenizer=None, data=folder)
+    written = ["a cat sleeps", "a pair of dogs"]
+    monkeypatch.setattr(evaluator.reader, "read", lambda *_, **__: written)
+    numbers = evaluator.run({"ema": None})
+    assert numbers.keys() == {"test/bleu", "test/cider"}
+    assert numbers["test/bleu"] == pytest.approx(100)
+    records[0]["prompt"] = "how many cats?"
+    with pytest.raises(UserError, match="asks questions; take answers"):
+        captions.Captions(objective=Writer(), tokenizer=None, data=folder)
 
 
 def test_right_answers_by_sort():
@@ -88,9 +112,6 @@ def test_the_answers_evaluator_counts_a_split(monkeypatch):
 
 def test_mistakes_are_named():
     given = {"objective": Writer(), "tokenizer": None}
-    folder = DataConfig(source={"name": "folder"})
-    with pytest.raises(UserError, match="captions reads worlds only"):
-        captions.Captions(**given, data=folder)
     world = DataConfig(source={"name": "world", "preset": "tiny"})
     with pytest.raises(UserError, match="answers needs questions"):
         answers.Answers(**given, data=world, count=2)

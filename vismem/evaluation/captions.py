@@ -1,9 +1,12 @@
-"""Whether captions are true of their pictures: computed by the world, not judged."""
+"""Whether captions are true of their pictures, which a world computes; and how like they are to
+those that the pictures have."""
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vismem import data as examples
 from vismem import worlds
 from vismem.data import DataConfig
 from vismem.data.tokenizers import Tokenizer
@@ -18,16 +21,16 @@ CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")  # a character
 
 
 class Captions:
-    """Captions of held-out pictures, against the scenes and against the world's own captions.
+    """Captions of held-out pictures.
 
-    For every split: `holds`, the share of captions that the world's grammar reads and that are true
-    of the scene; `bleu` (sacrebleu's, 0 to 100) and `cider` (pycocoevalcap's, 0 to 10), each with
-    one reference a picture.
+    For every split: `bleu` (sacrebleu's, 0 to 100) and `cider` (pycocoevalcap's, 0 to 10), with all
+    captions that a picture has for references; and of a world's `holds`, the share of captions that
+    its grammar reads and that are true of the scene.
 
     Args:
-      objective, tokenizer: the run's.
-      data: the run's data, whose source must be a world.
-      splits: of the world. count: pictures a split. beams: see models/decoding.py.
+      objective, tokenizer: the run's. data: the run's.
+      splits: of the source; "test", and of a world "compositional" too, if None.
+      count: pictures a split. beams: see models/decoding.py.
     """
 
     def __init__(
@@ -36,41 +39,48 @@ class Captions:
         objective: Caption,
         tokenizer: Tokenizer,
         data: DataConfig,
-        splits: tuple[str, ...] = ("test", "compositional"),
+        splits: tuple[str, ...] | None = None,
         count: int = 512,
         beams: int = 1,
     ):
-        if data.source.get("name") != "world":
-            found = data.source.get("name")
-            raise UserError(f"evaluators: captions reads worlds only; data.source.name={found!r}")
-        given = {k: v for k, v in data.source.items() if k in ("lang", "style", "count")}
-        self.world = worlds.world(data.source.get("preset", "default"))
-        self.examples = {
-            split: [self.world.example(split, i, **given) for i in range(count)] for split in splits
-        }
         self.reader = Reader(objective, tokenizer)
         # A library that is missing, and a mistake in beams, show before the training.
-        similarity(["a"], ["a"])
+        similarity([("a",)], ["a"])
         Decoding(1, beams)
-        self.size, self.beams = data.size, beams
+        self.beams, self.world, self.scenes = beams, None, {}
+        if data.source["name"] == "world":
+            self.world = worlds.world(data.source.get("preset", "default"))
+            given = {k: v for k, v in data.source.items() if k in ("lang", "style", "count")}
+            for split in splits or ("test", "compositional"):
+                self.scenes[split] = [self.world.example(split, i, **given) for i in range(count)]
+            self.records = {
+                split: [{"image": e.image(data.size), "text": e.text} for e in scenes]
+                for split, scenes in self.scenes.items()
+            }
+        else:
+            self.records = {
+                split: examples.some(data, split, count, spread=True)
+                for split in splits or ("test",)
+            }
+        if any("prompt" in record for records in self.records.values() for record in records):
+            raise UserError(
+                f"evaluators: captions: data.source.name={data.source['name']!r} asks questions; "
+                "take answers"
+            )
 
     def run(self, state: Mapping[str, Any]) -> dict[str, float]:
         """Numbers by name, "test/holds" and so on."""
         results = {}
-        for split, examples in self.examples.items():
-            images = [example.image(self.size) for example in examples]
+        for split, records in self.records.items():
+            images = [record["image"] for record in records]
             texts = self.reader.read(images, params=state["ema"], beams=self.beams)
-            results |= {f"{split}/{k}": v for k, v in score(self.world, examples, texts).items()}
+            references = [record.get("captions", (record["text"],)) for record in records]
+            numbers = similarity(references, texts)
+            if self.world:
+                true = [holds(self.world, *pair) for pair in zip(texts, self.scenes[split])]
+                numbers["holds"] = sum(true) / len(true)
+            results |= {f"{split}/{name}": number for name, number in numbers.items()}
         return results
-
-
-def score(world: World, examples: Sequence[Example], texts: Sequence[str]) -> dict[str, float]:
-    """`holds`, `bleu` and `cider` of a caption for each example."""
-    true = [holds(world, text, example) for text, example in zip(texts, examples)]
-    return {
-        "holds": sum(true) / len(true),
-        **similarity([example.text for example in examples], texts),
-    }
 
 
 def holds(world: World, text: str, example: Example) -> bool:
@@ -83,9 +93,9 @@ def holds(world: World, text: str, example: Example) -> bool:
     return False
 
 
-def similarity(references: Sequence[str], texts: Sequence[str]) -> dict[str, float]:
-    """`bleu` and `cider` of texts against one reference each; words are Chinese characters, and
-    what spaces part."""
+def similarity(references: Sequence[Sequence[str]], texts: Sequence[str]) -> dict[str, float]:
+    """`bleu` and `cider` of texts against one reference or more each; words are Chinese characters,
+    and what spaces part."""
     try:
         from pycocoevalcap.cider.cider import Cider
         from sacrebleu.metrics import BLEU
@@ -93,11 +103,14 @@ def similarity(references: Sequence[str], texts: Sequence[str]) -> dict[str, flo
         raise UserError(
             "evaluators: captions needs sacrebleu and pycocoevalcap; pip install 'vismem[captions]'"
         ) from None
-    tokenize = "zh" if any(map(CHINESE.search, references)) else "13a"
-    bleu = BLEU(tokenize=tokenize).corpus_score(texts, [references])
+    tokenize = "zh" if any(map(CHINESE.search, itertools.chain(*references))) else "13a"
+    # By the place in a text's references; sacrebleu passes over the None of those with fewer.
+    streams = list(itertools.zip_longest(*references))
+    bleu = BLEU(tokenize=tokenize).corpus_score(texts, streams)
 
-    def apart(side: Sequence[str]) -> dict[int, list[str]]:
-        return {i: [CHINESE.sub(r" \g<0> ", text.lower())] for i, text in enumerate(side)}
+    def apart(sides: Sequence[Sequence[str]]) -> dict[int, list[str]]:
+        spaced = ([CHINESE.sub(r" \g<0> ", text.lower()) for text in side] for side in sides)
+        return dict(enumerate(spaced))
 
-    cider, _ = Cider().compute_score(apart(references), apart(texts))
+    cider, _ = Cider().compute_score(apart(references), apart([(text,) for text in texts]))
     return {"bleu": bleu.score, "cider": float(cider)}
