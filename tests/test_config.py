@@ -105,6 +105,7 @@ def test_a_missing_file_names_the_nearest(experiment):
         ("data.source=world", "data.source", ConfigDict({"name": "world"})),
         ("evaluators.loss=loss", "evaluators.loss", ConfigDict({"name": "loss"})),
         ("objective.autoencoder=runs/a", "objective.autoencoder", "runs/a"),  # a folder, no name
+        ("text={{}}", "text", ConfigDict({"name": "{{}}"})),  # what no set can hold is a text
     ],
 )
 def test_override(settings, setting, key, value):
@@ -216,6 +217,7 @@ PARTS = [
         ({"steps": 5, "epochs": 1.0}, "^steps and epochs: set exactly one"),
         ({"steps": 0}, "^steps=0: must be above 0"),
         ({"steps": 5, "batch_size": -1}, "^batch_size=-1: must be above 0"),
+        ({"epochs": float("inf")}, "^epochs=inf: must be above 0, and finite"),
         ({"steps": 5, "ema": 1.0}, "^ema=1.0: must be"),
     ],
 )

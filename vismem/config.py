@@ -9,6 +9,7 @@ import ast
 import dataclasses
 import importlib.util
 import json
+import math
 import os
 import typing
 from collections.abc import Iterable, Mapping
@@ -92,8 +93,8 @@ class RunConfig:
                 f"{' and '.join(given) or 'duration'}: set exactly one of steps, examples, epochs"
             )
         for key in (*given, "batch_size", "log_every"):
-            if getattr(self, key) <= 0:
-                raise UserError(f"{key}={getattr(self, key)!r}: must be above 0")
+            if not 0 < getattr(self, key) < math.inf:
+                raise UserError(f"{key}={getattr(self, key)!r}: must be above 0, and finite")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"seed={self.seed!r}: must be from 0 to {2**32 - 1}")
         if not 0 <= self.ema < 1:
@@ -236,7 +237,7 @@ def _value(text: str, current: Any) -> Any:
     except KeyError:
         try:
             value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError):  # TypeError: for what no dict or set can hold
             value = text
     if isinstance(current, str) and value is not None:
         return value if isinstance(value, str) else text
@@ -329,6 +330,11 @@ def read(folder: str | os.PathLike) -> ConfigDict:
         raise UserError(f"{path}: damaged ({error}); restore it or train anew") from None
 
 
+def begun(folder: Path) -> bool:
+    """Whether a run's folder has a checkpoint: until then nothing was learned by its config."""
+    return any((folder / "checkpoints").glob("[0-9]*"))
+
+
 def write(config: ConfigDict, folder: str | os.PathLike) -> None:
     """Writes `config` to the run's folder, whole or not at all.
 
@@ -336,7 +342,7 @@ def write(config: ConfigDict, folder: str | os.PathLike) -> None:
       UserError: the folder holds checkpoints of a config that differs in what was learned.
     """
     folder = Path(folder)
-    if (folder / FILE).exists() and any((folder / "checkpoints").glob("[0-9]*")):
+    if (folder / FILE).exists() and begun(folder):
         changed = differences(read(folder), config)
         if changed:
             raise UserError(

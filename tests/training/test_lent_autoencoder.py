@@ -129,7 +129,7 @@ def test_another_autoencoder_than_was_described_is_not_drawn_with(kept, said, kl
     """A description that an earlier attempt has left in the run's folder."""
     (tmp_path / "lent").mkdir()
     exported(KL | kept, tmp_path / "lent")
-    described = encoders.codec_options(str(tmp_path / "lent")) | {"folder": str(kl[0])}
+    described = encoders.codec_options(str(tmp_path / "lent"))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / encoders.AUTOENCODER).write_text(json.dumps(described))
     chosen = settings(

@@ -42,10 +42,21 @@ def test_a_run_begins_with_what_another_has_learned(first, tmp_path):
 def test_texts_may_be_longer_than_the_others(first, tmp_path):
     old = tokenizers.load(first / run.TOKENIZER)
     long = f"data.tokenizer.length={old.length + 9}"
-    made = run.make_tokenizer(toy.run_config(f"start={first}", long), tmp_path, source=None)
+    train_split = toy.ToySource(split="train")
+    made = run.make_tokenizer(toy.run_config(f"start={first}", long), tmp_path, train_split)
     assert made.length == old.length + 9
     assert made.words() == old.words()
     np.testing.assert_array_equal(made.encode("picture")[: old.length], old.encode("picture"))
+
+
+def test_a_tokenizer_stays_once_there_is_a_checkpoint(tmp_path):
+    """Before, the settings may be others at the next try, and its tokenizer is made by those."""
+    for length in (16, 9):
+        config = toy.run_config(f"data.tokenizer.length={length}")
+        assert run.make_tokenizer(config, tmp_path, toy.ToySource(split="train")).length == length
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+    kept = run.make_tokenizer(toy.run_config(), tmp_path, source=None)
+    assert kept.length == 9
 
 
 def test_what_the_other_does_not_have_begins_anew(first, tmp_path):

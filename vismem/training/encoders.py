@@ -83,7 +83,8 @@ def resolve(config: RunConfig, tokenizer: Tokenizer, folder: Path) -> RunConfig:
     if source := autoencoder_folder(config):
         saved = folder / AUTOENCODER
         hosts.on_first(_keep, saved, codec_options, source)
-        choice = config.objective | {"autoencoder": plain(json.loads(saved.read_text()))}
+        described = plain(json.loads(saved.read_text())) | {"folder": source}
+        choice = config.objective | {"autoencoder": described}
         config = dataclasses.replace(config, objective=choice)
     return config
 

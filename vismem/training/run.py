@@ -44,7 +44,7 @@ LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer:
-    """The run's tokenizer; made at its first start, the saved one afterwards.
+    """The run's tokenizer; the saved one once there is a checkpoint, before which settings change.
 
     A pretrained text encoder brings its own: of `data.tokenizer` only the length counts, as it
     does where a run begins with what another has learned, and has the other's.
@@ -52,7 +52,7 @@ def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer
     saved = folder / TOKENIZER
 
     def make() -> None:
-        if saved.exists():
+        if saved.exists() and configs.begun(folder):
             return
         partial = folder / f".{TOKENIZER}.partial"
         shutil.rmtree(partial, ignore_errors=True)
@@ -70,6 +70,7 @@ def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer
             made = tokenizers.make(choice, source, config.data.on_error)
         made.save(partial)
         tokenizers.warn_of_cut(partial, source, config.data.on_error)
+        shutil.rmtree(saved, ignore_errors=True)
         partial.rename(saved)
 
     hosts.on_first(make)
