@@ -102,6 +102,7 @@ def test_flip_leaves_texts_with_sides_alone_if_asked():
         ("a circle to the left of a square", "a circle to the right of a square"),
         ("left, right and Left", "right, left and Right"),
         ("leftmost rightwards left-hand RIGHT", "rightmost leftwards right-hand LEFT"),
+        ("LEFTWARDS ARROW Rightmost", "RIGHTWARDS ARROW Leftmost"),
         ("copyright, leftovers, upright", "copyright, leftovers, upright"),
         ("红色圆形在左上角，方块在它的右边", "红色圆形在右上角，方块在它的左边"),
         ("above the circle", "above the circle"),

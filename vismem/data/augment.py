@@ -23,7 +23,7 @@ _MIRRORED = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "左": "右"}
 _MIRRORED |= {b: a for a, b in _MIRRORED.items()}
 _SIDES = re.compile(
     # "leftmost", "rightwards" and "left-hand" are sides, "copyright" and "leftover" are not.
-    r"\b(?:left|right|Left|Right|LEFT|RIGHT)(?=(?:most|wards?)?\b)|[左右]"
+    r"\b(?:left|right|Left|Right|LEFT|RIGHT)(?=(?i:most|wards?)?\b)|[左右]"
 )
 
 
