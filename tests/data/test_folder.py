@@ -73,6 +73,7 @@ def test_splits_are_disjoint_and_stay_when_pictures_are_added(tmp_path):
         ({"file_name": "a.png"}, r":2: needs file_name and text"),
         ({"file_name": 3, "text": "a"}, r":2: file_name=3 is not of type str"),
         ({"file_name": "a.png", "text": "a", "label": "x"}, r":2: label='x' is not of type int"),
+        ({"file_name": "a.png", "text": "a", "label": 2**31}, r":2: label=2147483648 is not"),
         ({"file_name": "a.png", "text": "a", "keywords": "x"}, r":2: keywords='x'"),
         ({"file_name": "a.png", "text": "a", "label": 1}, r"some lines have a label"),
     ],
@@ -99,9 +100,11 @@ def test_bad_records_are_refused_by_name_when_read(tmp_path):
         {"file_name": "missing.png", "text": "a"},
         {"file_name": "blank.png", "text": "  "},
         {"file_name": "broken.png", "text": "a"},
+        {"file_name": "half.png", "text": "a smile \ud83d"},
     ]
     root = folder(tmp_path, bad, pictures=False)
-    Image.new("RGB", (4, 4)).save(tmp_path / "blank.png")
+    for name in ("blank.png", "half.png"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
     records = FolderSource("train", root, val=0.0, test=0.0)
     for i, row in enumerate(bad):

@@ -51,7 +51,7 @@ def classes(tmp_path_factory):
         {
             "picture": png(Image.new("L", (7, 5), 10 * i)),
             "caption": f"number {i}" if i != 4 else " ",
-            "kind": i % 2,
+            "kind": i % 2 if i != 2 else -1,
         }
         for i in range(6)
     ]
@@ -90,6 +90,8 @@ def test_class_names_as_texts_and_slices_as_splits(classes):
     records = TfdsSource("val", classes, **options)
     assert [records[i]["text"] for i in range(3)] == ["dog", "cat", "dog"]
     assert "label" not in records[0]
+    with pytest.raises(UserError, match=r"train record 2: its text is empty"):
+        TfdsSource("train", classes, image="picture", text="kind")[2]
     assert len(TfdsSource("test", classes, **options)) == 2
 
 
@@ -98,6 +100,8 @@ def test_errors(classes, tmp_path):
         TfdsSource("train", str(tmp_path))
     with pytest.raises(UserError, match=r"data\.source\.image='image': no such feature.*picture"):
         TfdsSource("train", classes)
+    with pytest.raises(UserError, match=r"data\.source\.image='picture/0': no such feature"):
+        TfdsSource("train", classes, image="picture/0", text="caption")
     with pytest.raises(UserError, match=r"no val split in") as error:
         TfdsSource("val", classes, image="picture", text="caption")
     assert "\n" not in str(error.value)

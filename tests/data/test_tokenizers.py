@@ -74,6 +74,12 @@ def test_long_texts_are_cut(tokenizer):
     assert (long[:count] == start[:count]).all()
 
 
+def test_what_utf_8_cannot_say_is_no_text(tokenizer):
+    """A command line may hold it, for bytes that are no letters."""
+    with pytest.raises(UnicodeError):
+        tokenizer.encode("a \udcff")
+
+
 @pytest.mark.parametrize("extra", [0, 1])
 def test_texts_that_lose_their_end_are_told(tokenizer, extra, tmp_path, caplog):
     text, records = "a red circle", [{"text": "a"}] * 98

@@ -93,6 +93,8 @@ class FolderSource:
         text = ", ".join([row["text"].strip(), *row.get("keywords", ())[: self._keywords]])
         if not row["text"].strip():
             raise UserError(f"{row['file_name']}: its text is empty; describe it or remove it")
+        if any("\ud800" <= letter <= "\udfff" for letter in text):  # JSON may hold such, UTF-8 not
+            raise UserError(f"{row['file_name']}: its text holds half a letter; mend or remove it")
         return text
 
 
@@ -122,6 +124,8 @@ def _metadata(path: Path) -> Iterator[dict]:
                 raise UserError(
                     f"{path}:{number}: {key}={row[key]!r} is not of type {kind.__name__}"
                 )
+        if not -(2**31) <= row.get("label", 0) < 2**31:
+            raise UserError(f"{path}:{number}: label={row['label']} is not of 32 bits; number anew")
         words = row.get("keywords", [])
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise UserError(f"{path}:{number}: keywords={words!r} is not a list of strings")

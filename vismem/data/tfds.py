@@ -50,7 +50,7 @@ class TfdsSource:
         features = builder.info.features
         for key, name in (("image", image), ("text", text)):
             try:
-                nested(features, name)
+                features[name] if key == "image" else nested(features, name)
             except (KeyError, TypeError):
                 raise UserError(
                     f"data.source.{key}={name!r}: no such feature in {folder}; it has"
@@ -112,7 +112,7 @@ class TfdsSource:
         texts = []
         for text in found if several else [found]:
             if self._class_name:
-                text = self._class_name(int(text))
+                text = self._class_name(int(text)) if text >= 0 else ""  # -1: of no known class
             texts.append((text.decode() if isinstance(text, bytes) else str(text)).strip())
         texts = [text for text in texts if text]
         if not texts:

@@ -86,6 +86,7 @@ class PieceTokenizer:
         self._ids = functools.lru_cache(_CACHED)(self._encode)
 
     def _encode(self, text: str) -> list[int]:
+        text.encode()  # UnicodeError for halves of letters; the library has no word for it
         return self._backend.encode(text).ids[: self.length]
 
     def encode(self, text: str) -> np.ndarray:
@@ -134,6 +135,7 @@ class PretrainedTokenizer:
         self._ids = functools.lru_cache(_CACHED)(self._encode)
 
     def _encode(self, text: str) -> list[int]:
+        text.encode()  # as above
         ids = self._backend(text, truncation=True, max_length=self.length)["input_ids"]
         return [i + self.offset for i in ids]
 
