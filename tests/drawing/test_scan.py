@@ -138,6 +138,12 @@ def test_branch_without_text_sees_none_and_branch_without_memory_forgets():
     np.testing.assert_array_equal(forgotten.memory.ravel(), [1, 1, 1, 1, 0, 0])
 
 
+@pytest.mark.parametrize("interval", [(0.8, 0.2), (-0.1, 0.5), (0.5, 1.5)])
+def test_an_interval_of_guidance_is_of_times_in_order(interval):
+    with pytest.raises(UserError, match=r"drawing\.guidance_interval=.* two times in order"):
+        DrawConfig(guidance_interval=interval)
+
+
 @pytest.fixture
 def artist():
     words = SimpleNamespace(encode=lambda text: np.full(3, len(text), np.int32))

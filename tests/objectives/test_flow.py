@@ -258,3 +258,9 @@ def test_mistakes_in_its_options_are_named():
         make_flow(unroll=0)
     with pytest.raises(UserError, match=r"objective\.ratio"):
         make_flow(ratio=(0.9, 0.5))
+
+
+@pytest.mark.parametrize("option", [{"carry": -0.1}, {"own": 2.0}, {"text_dropout": 10}])
+def test_probabilities_are_from_0_to_1(option):
+    with pytest.raises(UserError, match=rf"objective\.{next(iter(option))}=.* from 0 to 1"):
+        make_flow(**option)

@@ -49,6 +49,12 @@ class DrawConfig:
         if self.solver not in SOLVERS:
             hint = registry.nearest(self.solver, SOLVERS)
             raise UserError(f"drawing.solver={self.solver!r}: unknown name; {hint}")
+        low, high = self.guidance_interval
+        if not 0 <= low <= high <= 1:
+            raise UserError(
+                f"drawing.guidance_interval={self.guidance_interval}: must be two times in order, "
+                "from 0 (noise) to 1"
+            )
         make_diversity(self.diversity)
 
 

@@ -26,8 +26,10 @@ class TextTransformer(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: Array) -> tuple[Array, Array]:
-        if self.width % self.heads or self.width % 2:
-            raise UserError(f"text.width={self.width}: must be even and a multiple of text.heads")
+        if self.heads < 1 or self.width < 1 or self.width % self.heads or self.width % 2:
+            raise UserError(
+                f"text.width={self.width}: must be even and a multiple of text.heads={self.heads}"
+            )
         mask = tokens > 0
         x = Embed(self.vocab_size, self.width, stddev=1.0, dtype=self.dtype, name="embed")(tokens)
         x = x + sincos(np.arange(tokens.shape[1]), self.width).astype(self.dtype)
