@@ -1,6 +1,7 @@
 """Evaluators against drawings whose worth is known."""
 
 import json
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -154,6 +155,17 @@ def test_nearest_is_the_nearest():
     np.testing.assert_allclose(distances[1], direct, rtol=1e-6)
 
 
+def test_nearest_of_many_pictures_takes_little_memory():
+    among = np.random.default_rng(0).integers(0, 256, (3000, 16, 16, 3), dtype=np.uint8)
+    tracemalloc.start()
+    indices, distances = nearest(among[[2999, 3, 256]], among)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(indices, [2999, 3, 256])
+    np.testing.assert_array_equal(distances, 0)
+    assert most < 4 * among.nbytes  # in float64 they alone are 8 times theirs
+
+
 def test_the_loss_takes_batches_that_the_mesh_divides():
     tokenizer = SimpleNamespace(encode=lambda text: np.zeros(4, np.int32))
     mesh = SimpleNamespace(shape={"slices": 1, "data": 4, "fsdp": 2, "tensor": 1})
@@ -163,3 +175,5 @@ def test_the_loss_takes_batches_that_the_mesh_divides():
     assert len(next(loss.open())["image"]) == 16
     with pytest.raises(UserError, match=r"finds 7 examples of 'val' .* cuts a batch into 8 parts"):
         ValidationLoss(**given, count=7)
+    with pytest.raises(UserError, match="batch_size=-8: must be at least 1"):
+        ValidationLoss(**given, batch_size=-8)

@@ -72,8 +72,11 @@ def nearest(queries: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndar
       indices int [N] into `among`, and root mean squared distances [N] in pixel values.
     """
     q = queries.reshape(len(queries), -1).astype(np.float64)
-    a = among.reshape(len(among), -1).astype(np.float64)
-    squared = (q**2).sum(1)[:, None] - 2 * q @ a.T + (a**2).sum(1)[None]
+    squared = np.empty((len(queries), len(among)))
+    for start in range(0, len(among), 256):  # all at once are gigabytes from 128 px on
+        a = among[start : start + 256].reshape(-1, q.shape[1]).astype(np.float64)
+        squared[:, start : start + 256] = (a**2).sum(1) - 2 * q @ a.T
+    squared += (q**2).sum(1)[:, None]
     indices = squared.argmin(1)
     distances = np.take_along_axis(squared, indices[:, None], 1)[:, 0]
     return indices, np.sqrt(np.maximum(distances, 0) / q.shape[1])
