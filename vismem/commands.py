@@ -1,6 +1,7 @@
 """The commands, each a few lines into a room."""
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,7 +121,8 @@ def save(sheet: "Image.Image", out: Path) -> None:
         sheet.save(partial)
         partial.replace(out)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise UserError(f"--out {out}: cannot be written: {error.strerror or error}") from None
     print(out)
 

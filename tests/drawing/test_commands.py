@@ -57,6 +57,8 @@ def test_a_picture_that_cannot_be_written_whole_leaves_the_one_that_was_there(tm
         commands.save(Sheet(), out)
     assert out.read_bytes() == b"whole"
     assert list(tmp_path.iterdir()) == [out]
+    with pytest.raises(UserError, match=r"inside\.png: cannot be written"):
+        commands.save(Sheet(), out / "inside.png")
 
 
 def test_mistakes_in_edit(artist, files, tmp_path, capsys):
