@@ -35,7 +35,8 @@ FILE = "config.json"
 # What a run may be resumed with otherwise: how long and where it goes on, and what is shown of it.
 CHANGEABLE = (
     *(*DURATIONS, "mesh", "checkpoint", "log_every", "evaluators", "drawing", "experiment"),
-    *("data.threads", "data.prefetch", "data.on_error", "data.cache_text", "data.cache_image"),
+    *("data.threads", "data.prefetch", "data.on_error"),
+    *("data.cache", "data.cache_text", "data.cache_image"),
 )
 
 
