@@ -32,10 +32,10 @@ MEASURED = {"name": "cnn", "widths": (16, 32, 64)}
 REPELLED = {"name": "cnn", "widths": (32, 64, 128)}
 SCALES = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
 STRENGTHS = {
-    "CADS": (0.1, 0.25, 0.5, 1.0),
-    "slots": (0.25, 0.5, 1.0, 4.0),
-    "repulsion": (0.1, 0.25, 0.5, 1.0, 2.0),
-    "repulsion on features": (0.1, 0.25, 0.5, 1.0, 2.0),
+    "CADS": (0.25, 0.5, 1.0, 1.5, 3.0),
+    "slots": (1.0, 4.0, 16.0),
+    "repulsion": (0.25, 0.5, 1.0, 2.0, 4.0),
+    "repulsion on features": (0.1, 0.25, 0.5),
 }
 ON_ENCODER = ("distance", "recall", "coverage")
 Point = tuple[float, float]  # accuracy, and distinct scenes
