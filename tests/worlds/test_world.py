@@ -117,7 +117,7 @@ def test_held_out_pairs_are_seen_in_the_compositional_split_alone(name):
     assert len(world.held_out) == len(world.preset.pairs) // 6
     seen = collections.defaultdict(set)
     for split in SPLITS:
-        for i in range(800):
+        for i in range(400):
             things = world.example(split, i).scene.things
             pairs = {(t.shape, t.color) for t in things}
             assert bool(pairs & world.held_out) == (split == "compositional")

@@ -67,6 +67,7 @@ class Claims:
             raise UserError(
                 f"evaluators: claims: expander={expander!r}: the set 'vague' is left out"
             )
+        opened = open_expander(expander) if expander else None
         world = worlds.world(data.source.get("preset", "default"))
         lang = data.source.get("lang", "en")
         self.examples: dict[str, list[Example]] = {}
@@ -77,9 +78,9 @@ class Claims:
                 for i in range(count)
             ]
         self.texts = {name: [e.text for e in found] for name, found in self.examples.items()}
-        if expander:
+        if opened:
             self.examples[EXPANDED] = self.examples["vague"]
-            self.texts[EXPANDED] = open_expander(expander).expand(self.texts["vague"], seed=seed)
+            self.texts[EXPANDED] = opened.expand(self.texts["vague"], seed=seed)
         self.artist, self.seed = artist, seed
 
     def run(self, state: Mapping[str, Any]) -> dict[str, float]:
