@@ -176,6 +176,8 @@ def test_features_that_are_known_spare_the_text_encoder():
 def test_mistakes_in_its_options_are_named():
     with pytest.raises(UserError, match=r"objective\.temperature=-1"):
         make(temperature=-1.0)
+    with pytest.raises(UserError, match=r"objective\.text_dropout=10: must be from 0 to 1"):
+        make(text_dropout=10)
     with pytest.raises(UserError, match=r"objective\.ratio"):
         make(ratio=(0.9, 0.5))
 

@@ -72,9 +72,6 @@ class Flow(Generative):
         if self.unroll < 1:
             raise UserError(f"objective.unroll={self.unroll}: must be at least 1")
         check_share(self.chains)
-        for key in ("carry", "own", "text_dropout"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise UserError(f"objective.{key}={getattr(self, key)}: must be from 0 to 1")
         low, high = self.ratio
         if not 0 <= low <= high <= 1:
             raise UserError(

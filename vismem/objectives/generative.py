@@ -56,6 +56,9 @@ class Generative:
     remat: bool = False
 
     def __post_init__(self):
+        for key in ("carry", "own", "text_dropout"):  # as far as an objective has them
+            if not 0 <= getattr(self, key, 0) <= 1:
+                raise UserError(f"objective.{key}={getattr(self, key)}: must be from 0 to 1")
         self.codec = make_codec(self.image_size, self.autoencoder)
         self.generator = Generator(
             text=self.text,

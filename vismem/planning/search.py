@@ -49,7 +49,7 @@ def single(config: RunConfig, plan: Plan) -> list[list[Settings]]:
         for times in _doublings(2 * accumulate, rows)
         if rows % times == 0
     ]
-    if config.objective["name"] == "contrastive":  # whose wrong texts are the microbatch's
+    if config.objective["name"] in ("contrastive", "gan"):  # their wrong texts are the microbatch's
         smaller = []
     return [parted, again, smaller]
 
