@@ -49,15 +49,15 @@ class Dense(nn.Module):
     def __call__(self, x: Array) -> Array:
         kernel_init = nn.with_logical_partitioning(self.kernel_init, self.axes)
         kernel = self.param("kernel", kernel_init, (x.shape[-1], self.features))
-        y = product(x.reshape(-1, x.shape[-1]).astype(self.dtype), kernel.astype(self.dtype))
+        y = product(x.astype(self.dtype), kernel.astype(self.dtype))
         if self.use_bias:
             bias_init = nn.with_logical_partitioning(self.bias_init, self.axes[1:])
             y = y + self.param("bias", bias_init, (self.features,)).astype(self.dtype)
-        return rules.constrain(y.reshape(*x.shape[:-1], self.features), self.axes[1])
+        return rules.constrain(y, self.axes[1])
 
 
 def product(x: Array, kernel: Array) -> Array:
-    """x [N, in] @ kernel [in, out].
+    """x [..., in] @ kernel [in, out].
 
     In jax's precision "BF16_BF16_F32", operands rounded to bfloat16 and sums in float32, what XLA
     does of itself on TPUs and GPUs has to be spelled out on a CPU, where it multiplies in float32
@@ -65,29 +65,31 @@ def product(x: Array, kernel: Array) -> Array:
     """
     asked = jax.config.jax_default_matmul_precision == MIXED
     rounded = asked and x.dtype == jnp.float32 and jax.default_backend() == "cpu"
-    return _rounded_product(x, kernel) if rounded else x @ kernel
+    if rounded:
+        return _rounded_product(x, kernel)
+    return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[1])
 
 
 @jax.custom_vjp
 def _rounded_product(x: Array, kernel: Array) -> Array:
-    return rounded_dot(x, kernel, (1, 0))
+    return rounded_dot(x, kernel, (-1,), (0,))
 
 
 def _backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    # The kernel's own gradient stays in float32: XLA:CPU has nothing faster for a product that sums
-    # over the first axis of both.
+    # Over all axes of x but its last at once, not of matrices over their first: XLA:CPU multiplies
+    # the one in bfloat16, after a transposing copy, and the other in float32.
     x, kernel = kept
-    return rounded_dot(gradient, kernel, (1, 1)), x.T @ gradient
+    others = tuple(range(x.ndim - 1))
+    return rounded_dot(gradient, kernel, (-1,), (1,)), rounded_dot(x, gradient, others, others)
 
 
 _rounded_product.defvjp(lambda x, kernel: (_rounded_product(x, kernel), (x, kernel)), _backward)
 
 
-def rounded_dot(a: Array, b: Array, axes: tuple[int, int]) -> Array:
-    """Matrices a and b, rounded to bfloat16, multiplied over an axis of each; sums in float32."""
+def rounded_dot(a: Array, b: Array, over_a: tuple[int, ...], over_b: tuple[int, ...]) -> Array:
+    """Arrays a and b, rounded to bfloat16, multiplied over some axes of each; sums in float32."""
     a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
-    over = (((axes[0],), (axes[1],)), ((), ()))
-    return jax.lax.dot_general(a, b, over, preferred_element_type=jnp.float32)
+    return jnp.tensordot(a, b, (over_a, over_b), preferred_element_type=jnp.float32)
 
 
 def normalize(x: Array, epsilon: float = 1e-6) -> Array:

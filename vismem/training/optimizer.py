@@ -201,16 +201,16 @@ def muon(momentum: float = 0.95, iterations: int = 5) -> optax.GradientTransform
     cores). Products round to bfloat16, as in the reference.
     """
 
-    def dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    def dot(a: jax.Array, b: jax.Array, axis: int = 0) -> jax.Array:
         a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
-        return jnp.dot(a, b, preferred_element_type=jnp.float32)
+        return jnp.tensordot(a, b, (1, axis), preferred_element_type=jnp.float32)
 
     def orthogonal(update: jax.Array) -> jax.Array:
         long = update.shape[0] > update.shape[1]
         x = update.T if long else update
         x = x / (jnp.linalg.norm(x) + 1e-7)
         for _ in range(iterations):  # Newton-Schulz, with Jordan's coefficients
-            gram = dot(x, x.T)
+            gram = dot(x, x, 1)  # XLA:CPU multiplies with a transpose in float32
             x = 3.4445 * x + dot(-4.7750 * gram + 2.0315 * dot(gram, gram), x)
         return 0.2 * max(x.shape) ** 0.5 * (x.T if long else x)
 
