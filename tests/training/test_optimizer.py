@@ -6,6 +6,7 @@ import pytest
 
 from vismem.errors import UserError
 from vismem.training.optimizer import (
+    POLAR,
     OptimizerConfig,
     make_optimizer,
     make_schedule,
@@ -67,12 +68,30 @@ def test_muon_is_optax_muon_where_their_momenta_agree():
         "a/kernel": jax.random.normal(key, (8, 24)),
         "b/kernel": jax.random.normal(key, (32, 4)),
     }
-    ours, theirs = muon(), optax.contrib.muon(1.0, consistent_rms=0.2)
+    ours, theirs = muon(), optax.contrib.muon(1.0, ns_coeffs=POLAR, consistent_rms=0.2)
     direction, _ = ours.update(grads, ours.init(grads), grads)  # the first: no momentum yet
     expected, _ = theirs.update(grads, theirs.init(grads), grads)
     for name in grads:
         error = jnp.linalg.norm(direction[name] + expected[name])
-        assert error < 0.04 * jnp.linalg.norm(expected[name])  # ours rounds to bfloat16
+        assert error < 0.1 * jnp.linalg.norm(expected[name])  # ours rounds to bfloat16
+
+
+@pytest.mark.parametrize("shape", [(32, 128), (96, 32), (33, 20)])
+def test_muon_brings_singular_values_near_one(shape):
+    """Also where rounding could drive the largest beyond what its polynomials bear."""
+    rank = min(shape)
+    (left, _), (right, _) = (
+        np.linalg.qr(np.random.default_rng(0).normal(size=(side, rank))) for side in shape
+    )
+    values = np.geomspace(1, 0.004, rank)
+    of_many = (left * values / np.linalg.norm(values)) @ right.T
+    of_one = np.outer(left[:, 0], right[:, 0])
+    for matrix, count in ((of_many, (values > 0.003 * np.linalg.norm(values)).sum()), (of_one, 1)):
+        grads = {"kernel": jnp.asarray(matrix, jnp.float32)}
+        direction, _ = (transform := muon(0.0)).update(grads, transform.init(grads))
+        found = np.linalg.svd(np.asarray(direction["kernel"]), compute_uv=False)
+        found = found[:count] / (0.2 * max(shape) ** 0.5)
+        assert 0.75 < found.min() and found.max() < 1.25
 
 
 def test_decay_falls_on_matrices_unless_a_rule_says_otherwise():

@@ -2,6 +2,7 @@
 (names.py) like "generator/paint/block_0/mlp/up/kernel".
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -192,7 +193,19 @@ def _direction(config: OptimizerConfig) -> optax.GradientTransformation:
             )
 
 
-def muon(momentum: float = 0.95, iterations: int = 5) -> optax.GradientTransformation:
+# The best odd polynomials of degree 5, one after the other, that bring singular values from 0.003 to
+# 1 to within 0.2 of 1 (Amsel et al. 2025, "The Polar Express", theorem 3.1 and algorithm 1, with
+# its factors of safety, 1.01, for bfloat16). Four do what Jordan's takes five times for, which
+# leaves 0.32.
+POLAR = (
+    (8.3007, -24.0375, 17.4661),
+    (4.0034, -2.9228, 0.5419),
+    (3.4709, -2.5494, 0.5002),
+    (2.4901, -1.8343, 0.4368),
+)
+
+
+def muon(momentum: float = 0.95) -> optax.GradientTransformation:
     """Momentum made orthogonal (Jordan et al. 2024): every direction of a kernel moves alike.
 
     Updates have the size that adamw's have (Liu et al. 2025, "Muon is scalable for LLM training"),
@@ -201,18 +214,23 @@ def muon(momentum: float = 0.95, iterations: int = 5) -> optax.GradientTransform
     cores). Products round to bfloat16, as in the reference.
     """
 
-    def dot(a: jax.Array, b: jax.Array, axis: int = 0) -> jax.Array:
+    def dot(a: jax.Array, b: jax.Array, over: Any) -> jax.Array:
         a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
-        return jnp.tensordot(a, b, (1, axis), preferred_element_type=jnp.float32)
+        return jnp.tensordot(a, b, over, preferred_element_type=jnp.float32)
 
     def orthogonal(update: jax.Array) -> jax.Array:
-        long = update.shape[0] > update.shape[1]
-        x = update.T if long else update
-        x = x / (jnp.linalg.norm(x) + 1e-7)
-        for _ in range(iterations):  # Newton-Schulz, with Jordan's coefficients
-            gram = dot(x, x, 1)  # XLA:CPU multiplies with a transpose in float32
-            x = 3.4445 * x + dot(-4.7750 * gram + 2.0315 * dot(gram, gram), x)
-        return 0.2 * max(x.shape) ** 0.5 * (x.T if long else x)
+        rows, columns = update.shape
+        x = update / (jnp.linalg.norm(update) + 1e-7)
+        for a, b, c in POLAR:
+            if rows <= columns:
+                gram = dot(x, x, (1, 1))
+            else:  # over two axes, as XLA:CPU would multiply over the first alone in float32
+                halves = x.reshape(math.gcd(rows, 2), -1, columns)
+                gram = dot(halves, halves, ((0, 1), (0, 1)))
+            change = b * gram + c * dot(gram, gram, (1, 0))
+            sides = (change, x) if rows <= columns else (x, change)
+            x = a * x + dot(*sides, (1, 0))
+        return 0.2 * max(x.shape) ** 0.5 * x
 
     return optax.chain(
         optax.trace(momentum, nesterov=True),
