@@ -8,7 +8,8 @@
     vismem train experiments/memory.py:corrections        # accuracy after 0, 1, 2, 3 corrections
 
 Every row has learned to draw single captions for as many seconds, and then has the same number of
-steps of as many conversations. `memory.py:short` is the same with a third of the steps.
+steps of as many conversations. `memory.py:short` is the same with a third of the steps, at twice
+the learning rate.
 
 With `:corrections` a quarter of the turns are misunderstood and corrected in the next; when the run
 ends, the oracle names what is wrong with drawings, one thing at a time, and the figure
@@ -52,7 +53,8 @@ def get_config(argument: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 16
-    config.steps = 1_000 if "short" in chosen else 3_000
+    short = "short" in chosen
+    config.steps = 1_000 if short else 3_000
     config.start = "runs/quickstart"
 
     config.data = {
@@ -75,8 +77,13 @@ def get_config(argument: str = "") -> ConfigDict:
         "own": 0.3,
         "remat": False,
     }
-    config.optimizer = {"name": "muon", "lr": 2e-3, "warmup": 100, "weight_decay": 0.1}
-    config.ema = 0.998
+    config.optimizer = {
+        "name": "muon",
+        "lr": 4e-3 if short else 2e-3,
+        "warmup": 100,
+        "weight_decay": 0.1,
+    }
+    config.ema = 0.996 if short else 0.998
     config.drawing = {"steps": 12, "solver": "renoise", "guidance_scale": 1.5}
 
     config.log_every = 50
