@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vismem import config as configs
+from vismem.__main__ import use_huge_pages
 from vismem.evaluation import EVALUATORS
 from vismem.parallel import hosts
 from vismem.training import loop
@@ -108,4 +109,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()  # as `vismem train` does
     main()

@@ -193,8 +193,8 @@ def _direction(config: OptimizerConfig) -> optax.GradientTransformation:
             )
 
 
-# The best odd polynomials of degree 5, one after the other, that bring singular values from 0.003 to
-# 1 to within 0.2 of 1 (Amsel et al. 2025, "The Polar Express", theorem 3.1 and algorithm 1, with
+# The best odd polynomials of degree 5, one after the other, that bring singular values from 0.003
+# to 1 to within 0.2 of 1 (Amsel et al. 2025, "The Polar Express", theorem 3.1 and algorithm 1, with
 # its factors of safety, 1.01, for bfloat16). Four do what Jordan's takes five times for, which
 # leaves 0.32.
 POLAR = (
