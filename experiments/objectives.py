@@ -81,7 +81,7 @@ def get_config(argument: str = "") -> ConfigDict:
         )
     base = config.load(str(Path(__file__).with_name("quickstart.py")))
     encoder = {"name": "cnn"}
-    base.evaluators.diversity = {"name": "diversity", "every": 1_200, "encoder": encoder}
+    base.evaluators.diversity = {"name": "diversity", "every": 600, "encoder": encoder}
     base.evaluators.distribution = {"name": "distribution", "encoder": encoder}
     base.evaluators.speed = {"name": "speed"}
     if argument.endswith("expanded"):
