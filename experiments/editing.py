@@ -1,6 +1,7 @@
 """Pictures of the tiny world changed: inpainted, as instructed, restyled, restored.
 
     pip install -e ".[edits]"                             # PSNR and SSIM of restored pictures
+    vismem train experiments/quickstart.py                # what it begins with
     vismem train experiments/editing.py
     vismem train experiments/editing.py:inpaint           # or another kind, alone
     vismem edit runs/editing --image in.png --mask mask.png "a yellow cross" --out out.png
@@ -27,14 +28,15 @@ def get_config(argument: str = "") -> ConfigDict:
         raise UserError(f"editing.py:{argument}: the argument is nothing or {', '.join(KINDS)}")
     config = ConfigDict()
     config.seed = 0
-    config.batch_size = 32
-    config.steps = 6_000
+    config.batch_size = 64
+    config.steps = 3_000
+    config.start = "runs/quickstart"
 
     kinds = {kind: 1.0 for kind in ([argument] if argument else KINDS)}
     config.data = {
         "source": {"name": "edits", "kinds": kinds, "lang": "en"},
         "size": 32,
-        "tokenizer": {"name": "bpe", "vocab_size": 512, "length": 24},
+        "tokenizer": {"name": "bpe", "vocab_size": 512, "length": 40},
     }
     base = configs.load(str(Path(__file__).with_name("quickstart.py")))
     config.update({part: base[part] for part in ("text", "vision", "fusion", "painter")})
@@ -48,7 +50,7 @@ def get_config(argument: str = "") -> ConfigDict:
         "unroll": 1,
         "remat": False,
     }
-    config.optimizer = {"name": "muon", "lr": 3e-3, "warmup": 100, "weight_decay": 0.01}
+    config.optimizer = {"name": "muon", "lr": 3e-3, "warmup": 100, "weight_decay": 0.1}
     config.ema = 0.998
     config.drawing = {"steps": 12, "solver": "renoise", "guidance_scale": 1.5}
 
@@ -56,7 +58,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.checkpoint = {"every": 1_000, "keep": 1, "best": "val/loss"}
     config.evaluators = {
         "loss": {"name": "loss", "every": 1_000, "count": 256},
-        "progress": {"name": "edits", "every": 2_000, "split": "val", "count": 64},
+        "progress": {"name": "edits", "every": 1_000, "split": "val", "count": 64},
         "test": {"name": "edits", "count": 256},
     }
     return config
