@@ -140,6 +140,7 @@ def test_what_is_asked_for_can_be_expanded(artist, tmp_path, capsys, monkeypatch
 def test_a_trained_run_edits(files, tmp_path):
     settings = (
         "steps=2",
+        "start=",
         "batch_size=4",
         "text={'name': 'transformer', 'width': 16, 'layers': 1, 'heads': 2}",
         "painter={'width': 16, 'layers': 1, 'heads': 2, 'patch': 8}",
