@@ -102,5 +102,7 @@ def test_mistakes_are_named():
         records(kinds={"restile": 1.0})
     with pytest.raises(UserError, match="needs a share above 0"):
         records(kinds={"restyle": 0.0})
+    with pytest.raises(UserError, match="needs a share above 0"):
+        records(kinds={"restyle": float("nan"), "inpaint": 1.0})
     with pytest.raises(UserError, match=r"corrections=1\.5"):
         source(DataConfig(source={"name": "dialogue", "corrections": 1.5}), "train")

@@ -106,6 +106,15 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path):
     write_iclevr(tmp_path, coords=None)
     with pytest.raises(UserError, match="a has no 'coords'"):
         records(tmp_path)[0]
+    for wrong, said in (
+        ({"images": pictures(2)[..., 0]}, r"a has images of shape \[2, .*\] where \[T, H, W, 3\]"),
+        ({"images": 7}, r"a has images of shape \[\]"),
+        ({"objects": np.zeros(24)}, r"a has objects of shape \[24\] where \[T, N\]"),
+        ({"coords": np.zeros((1, 23, 3))}, r"a has coords of shape .* where \[T, 24, 3\]"),
+    ):
+        write_iclevr(tmp_path, **wrong)
+        with pytest.raises(UserError, match=said):
+            records(tmp_path)[0]
     (tmp_path / "clevr_test.h5").write_bytes(b"not HDF5")
     with pytest.raises(UserError, match="cannot be read as HDF5"):
         records(tmp_path)

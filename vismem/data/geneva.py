@@ -53,7 +53,7 @@ class GenevaSource:
         self._keys = sorted(k for k, entry in self._file.items() if isinstance(entry, h5py.Group))
         if not self._keys:
             raise UserError(f"{path}: has no conversations")
-        self._longest = max(len(self._entry(i, "images")) for i in range(len(self)))
+        self._longest = max(sum(self._entry(i, "images").shape[:1]) for i in range(len(self)))
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -63,6 +63,19 @@ class GenevaSource:
         images, objects, coords = (
             self._entry(index, name)[()] for name in ("images", "objects", "coords")
         )
+        for name, array, axes in (
+            ("images", images, ("T", "H", "W", 3)),
+            ("objects", objects, ("T", "N")),
+            ("coords", coords, ("T", *objects.shape[1:], 3)),
+        ):
+            fixed = tuple(
+                n if isinstance(axis, int) else axis for n, axis in zip(array.shape, axes)
+            )
+            if array.ndim != len(axes) or fixed != axes:
+                raise UserError(
+                    f"{self._where(index)} has {name} of shape {list(array.shape)} where "
+                    f"[{', '.join(map(str, axes))}] is wanted; write the file anew"
+                )
         if not len(texts) == len(images) == len(objects) == len(coords):
             raise UserError(
                 f"{self._where(index)} has {len(texts)} texts, {len(images)} images,"
