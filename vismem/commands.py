@@ -1,14 +1,9 @@
 """The commands, each a few lines into a room."""
 
 import argparse
-import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vismem.errors import UserError
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 # Rooms are imported inside the commands: help and mistakes should not wait for jax.
 
@@ -97,7 +92,8 @@ def draw(options: argparse.Namespace) -> None:
             sheet = sheets.strip(drawing, texts)
         else:
             sheet = sheets.grid(drawing.images, texts)
-    save(sheet, options.out)
+    sheets.write(sheet, options.out)
+    print(options.out)
 
 
 def check_picture(out: Path, lossless: bool = False) -> None:
@@ -111,20 +107,6 @@ def check_picture(out: Path, lossless: bool = False) -> None:
         raise UserError(
             f"--out {out}: {kind} does not keep every bit outside --mask; end it in .png"
         )
-
-
-def save(sheet: "Image.Image", out: Path) -> None:
-    """Writes a sheet, whole or not at all, and says where: it may be the picture that is edited."""
-    partial = out.with_name(f".{out.stem}.partial{out.suffix}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(partial)
-        partial.replace(out)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise UserError(f"--out {out}: cannot be written: {error.strerror or error}") from None
-    print(out)
 
 
 def talk(options: argparse.Namespace) -> None:
@@ -150,11 +132,12 @@ def edit(options: argparse.Namespace) -> None:
     mask = masks.read(options.mask) if options.mask else None
 
     import vismem
-    from vismem.drawing import editing
+    from vismem.drawing import editing, sheets
 
     artist = vismem.load(options.folder)
     edited = editing.edit(artist, picture, options.text, mask, options.seed)
-    save(Image.fromarray(edited), options.out)
+    sheets.write(Image.fromarray(edited), options.out)
+    print(options.out)
 
 
 def caption(options: argparse.Namespace) -> None:
@@ -271,8 +254,10 @@ def search(options: argparse.Namespace) -> None:
     check_picture(options.out)
 
     import vismem
+    from vismem.drawing import sheets
     from vismem.evaluation import index
 
     found = index.Index(options.folder)
     sheet = found.sheet(vismem.critic(found.run), options.query, options.count)
-    save(sheet, options.out)
+    sheets.write(sheet, options.out)
+    print(options.out)

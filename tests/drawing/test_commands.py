@@ -9,7 +9,8 @@ import pytest
 from conversing import SIZE, make_artist
 from PIL import Image
 
-from vismem import cli, commands
+from vismem import cli
+from vismem.drawing import sheets
 from vismem.errors import UserError
 
 EDITING = Path(__file__).parents[2] / "experiments" / "editing.py"
@@ -54,11 +55,11 @@ def test_a_picture_that_cannot_be_written_whole_leaves_the_one_that_was_there(tm
     out = tmp_path / "out.png"
     out.write_bytes(b"whole")
     with pytest.raises(UserError, match="cannot be written: No space left"):
-        commands.save(Sheet(), out)
+        sheets.write(Sheet(), out)
     assert out.read_bytes() == b"whole"
     assert list(tmp_path.iterdir()) == [out]
     with pytest.raises(UserError, match=r"inside\.png: cannot be written"):
-        commands.save(Sheet(), out / "inside.png")
+        sheets.write(Sheet(), out / "inside.png")
 
 
 def test_mistakes_in_edit(artist, files, tmp_path, capsys):

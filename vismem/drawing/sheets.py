@@ -4,15 +4,30 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vismem.drawing.artist import Drawing
+from vismem.errors import UserError
 
 MARGIN = 8  # Pixels around every picture.
 INK, PAPER = "#222222", "#ffffff"
 log = logging.getLogger(__name__)
+
+
+def write(picture: Image.Image, path: Path) -> None:
+    """Writes a picture, whole or not at all: it may be one that was read."""
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(partial)
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def grid(

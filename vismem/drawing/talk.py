@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vismem.drawing import masks
+from vismem.drawing import masks, sheets
 from vismem.drawing.sessions import Session
 from vismem.errors import UserError
 from vismem.registry import nearest
@@ -82,11 +82,7 @@ class Talk:
             choice = f"-{number}" if len(pictures) > 1 else ""
             path = self.folder / f"{self.prefix}{len(self.session.turns)}{choice}.png"
             self.show(blocks(picture))
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(picture).save(path)
-            except OSError as error:
-                raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+            sheets.write(Image.fromarray(picture), path)
             self.show(str(path))
 
     def _undo(self, rest: str) -> None:
