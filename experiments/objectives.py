@@ -41,7 +41,7 @@ ROWS = {
     },
     "gan-from-flow": {
         "start": "runs/quickstart",
-        "steps": 1_500,
+        "steps": 750,
         "objective": {"name": "gan", "steps": 2},
         "optimizer": {"name": "adamw", "lr": 2e-4, "b1": 0.0, "b2": 0.99, "schedule": "constant"},
         "drawing": {"steps": 2, "solver": "euler", "guidance_scale": 1.0},
@@ -63,12 +63,12 @@ ROWS = {
         "objective.autoencoder": "runs/autoencoder",
     },
 }
-# As many seconds as flow's 3,500 steps; those of diffusion and latent take as long (1.01, 0.97 of
-# its), a step of regress 1.53, of gan 1.79, of masked 0.90 (CPU time on one core of a busy machine,
-# medians of four blocks in turns, each within 0.14 of them):
+# As many seconds as flow's 1,750 steps; those of diffusion and latent take as long (0.96, 0.95 of
+# its), a step of regress 2.35, of gan 4.3, of masked 1.20 (CPU time on one core of a busy machine,
+# medians of five blocks in turns, which vary by a factor of two):
 #   taskset -c 1 python benchmarks/rows.py experiments/objectives.py flow diffusion regress gan \
-#       masked latent --rounds 4 --steps 2
-SECONDS = {"regress": 2_300, "gan": 1_950, "masked": 3_900}
+#       masked latent --rounds 5 --steps 2
+SECONDS = {"regress": 750, "gan": 400, "masked": 1_450}
 ROWS |= {f"{row}-seconds": {**ROWS[row], "steps": steps} for row, steps in SECONDS.items()}
 
 
