@@ -103,17 +103,27 @@ def parameters(made: config.RunConfig) -> dict:
     return jax.eval_shape(objective.init, jax.random.key(0), batch(made.data))
 
 
+def test_a_way_to_draw_is_the_same_alone_and_in_the_sweep():
+    file = str(FILES[0].with_name("objectives.py"))
+    for planned in sweeps.runs(file):
+        if planned.config.seed == 0:
+            alone, swept = config.load(f"{file}:{planned.row}"), planned.config
+            alone.experiment = swept.experiment = file
+            assert config.plain(swept) == config.plain(alone), planned.row
+
+
 def test_the_ways_to_draw_say_what_their_argument_is():
     file = str(FILES[0].with_name("objectives.py"))
     for argument, name, expander in (
         ("", "flow", None),
-        ("expanded", "flow", "runs/expansion"),
+        ("flow", "flow", None),
+        ("flow,expanded", "flow", "runs/expansion"),
         ("gan", "gan", None),
         ("gan,expanded", "gan", "runs/expansion"),
     ):
         found = config.load(f"{file}:{argument}")
         assert found.objective.name == name
         assert found.evaluators.others.get("expander") == expander
-        assert ("generative" in found.evaluators) == (name != "gan")
+        assert ("generative" in found.evaluators) == argument.startswith("flow")
     with pytest.raises(UserError, match=r"objectives\.py:gam: the argument is expanded or one of"):
         config.load(f"{file}:gam")
