@@ -2,8 +2,10 @@
 
 import argparse
 import getpass
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -159,6 +161,32 @@ def test_a_run_over_two_nodes(cluster, tmp_path):
     assert [line[:2] for line in said] == [["0", "2"], ["1", "2"]]
     assert said[0][2:] == said[1][2:]
     assert re.fullmatch(r"n1:\d+", said[0][2])
+
+
+def test_what_is_told_to_end_twice_is_queued_again(tmp_path):
+    """Once the run has saved, a second signal to all processes of the job changes nothing."""
+    commands = {
+        "srun": "exit 42",
+        "scontrol": f"""
+            case $1 in
+            show) [ $2 = job ] && touch {tmp_path}/asked && sleep 0.5; echo JobState=RUNNING ;;
+            requeue) touch {tmp_path}/requeued ;;
+            esac""",
+    }
+    (tmp_path / "bin").mkdir()
+    for name, body in commands.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    task = {"SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_JOB_ID": "1", "SLURM_JOB_ID": "1"}
+    script = subprocess.Popen(
+        ["bash", "-c", slurm.render([counter(tmp_path, "one", 3)], options())],
+        env=os.environ | task | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"},
+        start_new_session=True,
+    )
+    eventually((tmp_path / "asked").exists)
+    os.killpg(script.pid, signal.SIGTERM)
+    assert script.wait(timeout=60) == 42
+    assert (tmp_path / "requeued").exists()
 
 
 def test_no_slurm_is_a_user_s_error(monkeypatch, tmp_path):
