@@ -36,6 +36,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.data = {
         "source": {"name": "edits", "kinds": kinds, "lang": "en"},
         "size": 32,
+        # The quickstart's pieces, of which instructions have more.
         "tokenizer": {"name": "bpe", "vocab_size": 512, "length": 40},
     }
     base = configs.load(str(Path(__file__).with_name("quickstart.py")))

@@ -43,7 +43,9 @@ class EditSource:
             raise UserError(f"data.source.examples={examples}: must be at least 1")
         kinds = dict.fromkeys(KINDS, 1.0) if kinds is None else kinds
         if not any(kinds.values()) or not all(0 <= x < math.inf for x in kinds.values()):
-            raise UserError(f"data.source.kinds={dict(kinds)}: needs a share above 0, none below")
+            raise UserError(
+                f"data.source.kinds={dict(kinds)}: needs a share above 0, none below or not finite"
+            )
         self._edits, self._kinds = worlds.Edits(), kinds
         self._split, self._size, self._lang, self._examples = split, size, lang, examples
         for kind in kinds:  # what is wrong with the options shows here

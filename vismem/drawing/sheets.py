@@ -18,7 +18,11 @@ log = logging.getLogger(__name__)
 
 
 def write(picture: Image.Image, path: Path) -> None:
-    """Writes a picture, whole or not at all: it may be one that was read."""
+    """Writes a picture, whole or not at all: it may be one that was read.
+
+    Raises:
+      UserError: it cannot be written; what was there before still is.
+    """
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
