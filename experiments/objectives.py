@@ -66,7 +66,7 @@ ROWS = {
 # Captions that name every place leave nothing to choose, so that a generator may forget its noise.
 # This one learns from vague ones too, and is paid for two drawings that differ.
 ROWS["gan-diverse"] = ROWS["gan-from-flow"] | {
-    "steps": 1_500,
+    "steps": 1_750,
     "data.source.style": "any",
     "objective": {"name": "gan", "steps": 2, "diversity": 8.0, "enough": 0.2},
 }
