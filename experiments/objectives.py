@@ -92,7 +92,7 @@ def get_config(argument: str = "") -> ConfigDict:
         )
     base = config.load(str(Path(__file__).with_name("quickstart.py")))
     # Every picture new, as in the rows in RESULTS.md: two of a table must not differ by that.
-    base.data.source.examples, base.data.cache = 1_000_000, 0
+    del base.data.source.examples, base.data.cache
     encoder = {"name": "cnn"}
     base.evaluators.diversity = {"name": "diversity", "every": 600, "encoder": encoder}
     base.evaluators.distribution = {"name": "distribution", "encoder": encoder}
