@@ -40,12 +40,14 @@ srun --wait=60 --output="$folder/log.txt" --open-mode=append \\
 code=$?
 echo $code > "$folder/.{exit_code}" && mv "$folder/.{exit_code}" "$folder/{exit_code}"
 # Saved (42), or told to end before there was anything to save (143): run me again. A job that was
-# cancelled, or that Slurm queues again by itself, is no longer running by now. Of a preempted one
-# Slurm may tell all processes to end once more: scontrol must outlive that, or nobody queues it.
+# cancelled, or that Slurm queues again by itself, is no longer running by now; one that was
+# preempted is, or is "signaling" while Slurm waits for its nodes to confirm that they told it. Of
+# these Slurm may tell all processes to end once more: scontrol must outlive that, or nobody queues
+# it.
 trap '' TERM
 task=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
 if [ $code = 42 ] || [ $code = 143 ]; then
-    scontrol show job $task | grep -q JobState=RUNNING && scontrol requeue $task
+    scontrol show job $task | grep -Eq 'JobState=(RUNNING|SIGNALING)' && scontrol requeue $task
 fi
 exit $code
 """

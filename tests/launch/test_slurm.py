@@ -163,13 +163,18 @@ def test_a_run_over_two_nodes(cluster, tmp_path):
     assert re.fullmatch(r"n1:\d+", said[0][2])
 
 
-def test_what_is_told_to_end_twice_is_queued_again(tmp_path):
-    """Once the run has saved, a second signal to all processes of the job changes nothing."""
+@pytest.mark.parametrize(
+    ("state", "again"),
+    [("RUNNING", True), ("SIGNALING", True), ("COMPLETING", False), ("CANCELLED", False)],
+)
+def test_what_is_told_to_end_twice_is_queued_again(tmp_path, state, again):
+    """Once the run has saved, a second signal to all processes of the job changes nothing. What
+    Slurm has done with already is left alone."""
     commands = {
         "srun": "exit 42",
         "scontrol": f"""
             case $1 in
-            show) [ $2 = job ] && touch {tmp_path}/asked && sleep 0.5; echo JobState=RUNNING ;;
+            show) [ $2 = job ] && touch {tmp_path}/asked && sleep 0.5; echo JobState={state} ;;
             requeue) touch {tmp_path}/requeued ;;
             esac""",
     }
@@ -186,7 +191,7 @@ def test_what_is_told_to_end_twice_is_queued_again(tmp_path):
     eventually((tmp_path / "asked").exists)
     os.killpg(script.pid, signal.SIGTERM)
     assert script.wait(timeout=60) == 42
-    assert (tmp_path / "requeued").exists()
+    assert (tmp_path / "requeued").exists() == again
 
 
 def test_no_slurm_is_a_user_s_error(monkeypatch, tmp_path):
