@@ -10,14 +10,16 @@ import pytest
 
 from vismem.drawing import SOLVERS, solvers
 from vismem.drawing.scan import Guidance, draw
-from vismem.drawing.solvers import Euler
+from vismem.drawing.solvers import Euler, Renoise
 from vismem.errors import UserError
 from vismem.models.critic import Reading, Verdict
 from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
+from vismem.objectives.flow import Flow, column
 from vismem.objectives.gan import CRITIC, GAN, info_nce, word_similarity
 from vismem.objectives.generative import PLAYER
 from vismem.objectives.refine import Refiner
 from vismem.objectives.regress import Regress
+from vismem.random import named_key
 
 
 def make(objective: type[Refiner], **options) -> Refiner:
@@ -70,9 +72,85 @@ def test_a_drawing_is_what_training_saw_and_each_step_goes_on_from_the_one_befor
     assert jnp.abs(last(jnp.ones(())) - last(jnp.zeros(()))).mean() > 0.1
 
 
+class Still(GAN):
+    """Its noise is the same for all, and none is added later."""
+
+    def start(self, key, shape):
+        return jnp.broadcast_to(jax.random.normal(jax.random.key(3), shape[1:]), shape)
+
+    def renoise(self, canvas, time, to, key):
+        (a, _), (a_to, _) = self.path(column(time)), self.path(column(to))
+        return a_to / a * canvas
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_training_judges_drawings_as_they_are_drawn(steps):
+    gan, batch, key = make(Still, steps=steps, widths=(4, 4)), make_batch(), jax.random.key(0)
+    params, plain = moved(gan), Guidance(scale=1.0)
+    drawing = partial(draw, gan, solver=solvers.make("renoise", steps, 1.0, gan), guidance=plain)
+    left, _ = jax.jit(drawing)(params, batch["tokens"], key)
+    judged = jax.jit(gan.drawings)(params, batch, key)
+    assert jnp.abs(judged).mean() > 0.1
+    np.testing.assert_allclose(left.estimate, gan.clip(judged), atol=1e-4)
+
+
+def test_the_critic_s_gradient_reaches_the_last_step_alone():
+    gan, batch = make(Still, steps=2, widths=(4, 4)), make_batch()
+    params, given = moved(gan), []
+    plain = gan.step
+
+    def step(params, carry, canvas, time, context):
+        """Adds as much to the estimate as it is told, each time it is called."""
+        carry, attention = plain(params, carry, canvas, time, context)
+        return carry.replace(estimate=carry.estimate + nudges[len(given) - 1]), attention
+
+    def counted(*arguments):
+        given.append(arguments)
+        return step(*arguments)
+
+    def drawn(added):
+        nonlocal nudges
+        nudges = added
+        given.clear()
+        return gan.drawings(params, batch, jax.random.key(0)).sum()
+
+    nudges, gan.step = None, counted
+    slopes = jax.jit(jax.grad(drawn))(jnp.zeros(2))
+    assert slopes[0] == 0
+    np.testing.assert_allclose(slopes[1], batch["image"].size, rtol=1e-5)
+
+
+def test_the_generator_learns_flow_s_loss_beside_the_critic_s():
+    options = {"steps": 2, "widths": (4, 4), "remat": False}
+    gan, more = (make(GAN, flow=flow, **options) for flow in (1.0, 3.0))
+    params, batch, key = moved(gan), make_batch(), jax.random.key(0)
+
+    @jax.jit
+    def found():
+        flow = Flow.loss(gan, PLAYER, params, batch, named_key(key, "flow"))
+        return [each.loss(PLAYER, params, batch, key) for each in (gan, more)], flow
+
+    ((once, metrics), (thrice, _)), (flow, _) = found()
+    np.testing.assert_allclose(metrics["flow"], flow, rtol=1e-5)
+    np.testing.assert_allclose(thrice - once, 2 * flow, rtol=1e-3)
+
+
+def test_choices_are_left_to_noise_at_every_step():
+    """Two drawings that begin with the same noise differ."""
+    gan, batch = make(GAN, steps=3, widths=(4, 4)), make_batch()
+    gan.start = lambda key, shape: jnp.zeros(shape)
+    params, solver = moved(gan), solvers.make("renoise", 3, 1.0, gan)
+
+    @jax.jit
+    def drawn(key):
+        return draw(gan, params, batch["tokens"], key, solver, Guidance(scale=1.0))[0].estimate
+
+    assert jnp.abs(drawn(jax.random.key(1)) - drawn(jax.random.key(2))).mean() > 0.01
+
+
 def test_the_generator_is_paid_for_two_drawings_that_differ_up_to_enough():
     options = ({}, {"diversity": 3.0, "enough": 9.0}, {"diversity": 3.0, "enough": 0.01})
-    gans = [make(GAN, steps=1, widths=(4, 4), **each) for each in options]
+    gans = [make(GAN, steps=1, flow=0.0, widths=(4, 4), **each) for each in options]
     params, batch, key = moved(gans[0]), make_batch(), jax.random.key(0)
     found = jax.jit(lambda: [gan.loss(PLAYER, params, batch, key) for gan in gans])()
     (plain, without), (paid, metrics), (capped, _) = found
@@ -100,7 +178,15 @@ def test_players_losses_by_hand():
     params = {CRITIC: {}, PLAYER: {}}
     found = {}
     for adversary in ("relativistic", "hinge"):
-        gan = make(GAN, adversary=adversary, penalty=0.5, widths=(4, 8), word_contrast=0.0)
+        gan = make(
+            GAN,
+            steps=1,
+            flow=0.0,
+            adversary=adversary,
+            penalty=0.5,
+            widths=(4, 8),
+            word_contrast=0.0,
+        )
         gan.critic, gan.drawings = Linear(), lambda *_: jnp.zeros((2, 8, 8, 3))
         for player in (CRITIC, PLAYER):
             loss, metrics = gan.loss(player, params, batch, jax.random.key(0))
@@ -148,7 +234,8 @@ def test_on_the_grid_of_an_autoencoder_codes_are_compared_and_pictures_are_drawn
     del regress.unroll, gan.critic, gan.drawings
 
     def drawing(objective, params):
-        left, _ = draw(objective, params, batch["tokens"], key, Euler(2), Guidance(scale=1.0))
+        solver = Renoise(2) if objective is gan else Euler(2)
+        left, _ = draw(objective, params, batch["tokens"], key, solver, Guidance(scale=1.0))
         return left.estimate, objective.picture(params, left.estimate)
 
     for objective, players in ((regress, {PLAYER}), (gan, {PLAYER, CRITIC})):
@@ -212,6 +299,16 @@ def test_mistakes_are_named():
         make(Regress, steps=0)
     with pytest.raises(UserError, match=r"objective\.critic_steps=0"):
         make(GAN, critic_steps=0)
+    for options, said in (
+        ({"steps": 0}, r"objective\.steps=0"),
+        ({"flow": 0.0}, r"objective\.flow=0\.0: .* or objective\.steps=1"),
+        ({"text_dropout": 0.1}, r"objective\.text_dropout=0\.1: .* leave it out"),
+    ):
+        with pytest.raises(UserError, match=said):
+            make(GAN, widths=(4, 8), **options)
+    conversation = {**make_batch(), "image": jnp.zeros((3, 2, 8, 8, 3), jnp.uint8)}
+    with pytest.raises(UserError, match="gan draws one picture a text"):
+        make(GAN, widths=(4, 8)).init(jax.random.key(0), conversation)
     with pytest.raises(UserError, match=r"objective\.widths"):
         make(GAN, widths=(4, 8, 16, 32))
     for solver in {*SOLVERS} - {"euler"}:
@@ -220,12 +317,14 @@ def test_mistakes_are_named():
 
 
 def test_what_training_has_not_shown_is_not_drawn():
-    """More steps than ever, and texts left out for guidance."""
+    """More steps or fewer, other ones, and texts left out for guidance."""
     regress, gan = make(Regress, steps=2), make(GAN, steps=2, widths=(4, 4))
-    for objective, steps in ((regress, 2), (gan, 1), (gan, 2)):
-        solvers.make("euler", steps, 1.0, objective)
+    for solver, objective in (("euler", regress), ("renoise", gan)):
+        solvers.make(solver, 2, 1.0, objective)
         with pytest.raises(UserError, match=r"drawing\.guidance_scale=1\.75: .* take 1$"):
-            solvers.make("euler", steps, 1.75, objective)
-    for objective, steps in ((regress, 1), (regress, 3), (gan, 3)):
-        with pytest.raises(UserError, match=rf"drawing\.steps={steps}: "):
-            solvers.make("euler", steps, 1.0, objective)
+            solvers.make(solver, 2, 1.75, objective)
+        for steps in (1, 3):
+            with pytest.raises(UserError, match=r"drawing.*steps=\d"):
+                solvers.make(solver, steps, 1.0, objective)
+    with pytest.raises(UserError, match=r"take drawing\.steps=2, drawing\.solver=renoise$"):
+        solvers.make("euler", 2, 1.0, gan)

@@ -112,17 +112,10 @@ class Multistep:
 
 
 class Renoise:
-    """First order; up to half time every estimate gets noise of its own, as in multistep
-    consistency sampling (Song et al. 2023, algorithm 1), and from there on Euler's steps.
+    """First order; up to half time every estimate gets noise of its own (`Flow.refresh`). Steps are
+    shorter at the noisy end, where a picture is decided."""
 
-        X_s = renoise(Y, 1, s)    while t < 1/2
-
-    Where noise is kept, parts of a picture that were begun on a whim stay to the end; here what
-    does not agree with the rest is drawn anew. Steps are shorter at the noisy end, where a picture
-    is decided.
-    """
-
-    needs = "path"  # tokens have `renoise` too, but no noise
+    needs = "refresh"  # tokens have `renoise` too, but no noise
 
     def __init__(self, steps: int):
         self.times = np.linspace(0, 1, steps + 1, dtype=np.float32) ** 2
@@ -131,10 +124,9 @@ class Renoise:
         return key
 
     def advance(self, objective, index, canvas, estimate, memo):
-        now, to = interval(self.times, index)
-        clean = jnp.ones(len(canvas))
-        anew = objective.renoise(estimate, clean, to * clean, jax.random.fold_in(memo, index))
-        return jnp.where(now < 0.5, anew, objective.advance(canvas, estimate, now, to)), memo
+        now, to = (x * jnp.ones(len(canvas)) for x in interval(self.times, index))
+        key = jax.random.fold_in(memo, index)
+        return objective.refresh(canvas, estimate, now, to, key), memo
 
 
 class Ancestral:

@@ -175,6 +175,24 @@ class Flow(Generative):
         (a, b), (a_to, b_to) = self.path(column(time)), self.path(column(to))
         return a_to * estimate + b_to * (canvas - a * estimate) / jnp.maximum(b, 1e-6)
 
+    def refresh(
+        self,
+        canvas: jax.Array,
+        estimate: jax.Array,
+        time: jax.Array,
+        to: jax.Array,
+        key: jax.Array,
+    ) -> jax.Array:
+        """X from `time` to `to`, both [B]: up to half time the estimate with noise of its own, as
+        in multistep consistency sampling (Song et al. 2023, algorithm 1), from there on `advance`.
+
+        Where noise is kept, parts of a picture that were begun on a whim stay to the end; here what
+        does not agree with the rest is drawn anew.
+        """
+        anew = self.renoise(estimate, jnp.ones_like(time), to, key)
+        kept = self.advance(canvas, estimate, time, to)
+        return jnp.where(column(time) < 0.5, anew, kept)
+
     def log_snr(self, time: jax.Array) -> jax.Array:
         """log(a / b), in which the higher-order solvers measure their steps."""
         a, b = self.path(jnp.clip(time, 1e-6, 1 - 1e-6))

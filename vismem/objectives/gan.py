@@ -11,7 +11,7 @@ are all alike, a term pays for the distance of two drawings of one text (Yang et
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +19,10 @@ import numpy as np
 
 from vismem.errors import UserError
 from vismem.models.critic import Critic, Reading, Verdict
-from vismem.objectives.base import Batch, Metrics, Params
+from vismem.models.generator import Carry
+from vismem.objectives.base import Batch, Metrics, Params, scan
+from vismem.objectives.flow import Flow, is_conversation
 from vismem.objectives.generative import PLAYER
-from vismem.objectives.refine import Refiner
 from vismem.random import named_key
 
 CRITIC = "critic"
@@ -31,14 +32,21 @@ SHARPNESS, EMPHASIS = 4.0, 5.0
 
 
 @dataclass(eq=False, kw_only=True)
-class GAN(Refiner):
-    """The objective `gan`. A drawing begins as noise, which is all that its choices come from.
+class GAN(Flow):
+    """The objective `gan`, with the options of `flow`. A drawing begins as noise, and every
+    estimate but the last becomes noise again, less of it each time (`Flow.refresh`): it is this
+    noise that chooses what a text leaves open, a little in every step.
 
-    Every example is judged after a number of steps by chance, 1 to `steps`, so that each number of
-    them draws. On the grid of an autoencoder the critic sees codes, never a decoded picture: it is
-    cheaper, and no gradient passes through the decoder.
+    The critic judges what the last step makes of it, and that step alone gets its gradient: the
+    first, which knows nothing but the text, would be asked to decide, and decide the same each
+    time. What the others need to know, flow's own loss of true pictures teaches (a critic beside a
+    loss that keeps few steps on their path, as in Sauer et al. 2023, "Adversarial diffusion
+    distillation", where a teacher gives it). On the grid of an autoencoder the critic sees codes,
+    never a decoded picture: it is cheaper, and no gradient passes through the decoder.
 
     Attributes:
+      steps: T, of a drawing, in training and ever after.
+      flow: weight of flow's loss; 0 spares it, for drawings of one step.
       adversary: the loss of both players.
       penalty: R1 + R2, gamma of R3GAN.
       critic_steps: updates of the critic for each of the generator.
@@ -50,6 +58,8 @@ class GAN(Refiner):
       widths: of the critic's maps (models/critic.py).
     """
 
+    steps: int = 4
+    flow: float = 40.0
     adversary: Literal["relativistic", "hinge"] = "relativistic"
     penalty: float = 0.1
     critic_steps: int = 1
@@ -58,9 +68,24 @@ class GAN(Refiner):
     diversity: float = 0.0
     enough: float = 0.1
     widths: tuple[int, ...] = (48, 96, 192)
+    text_dropout: float = 0.0  # for guidance, which its drawings do without
+
+    chained = True
 
     def __post_init__(self):
         super().__post_init__()
+        if self.steps < 1:
+            raise UserError(f"objective.steps={self.steps}: must be at least 1")
+        if self.text_dropout:
+            raise UserError(
+                f"objective.text_dropout={self.text_dropout}: texts are dropped for guidance, "
+                "without which gan draws; leave it out"
+            )
+        if self.steps > 1 and not self.flow > 0:
+            raise UserError(
+                f"objective.flow={self.flow}: teaches all steps but the last; take more than 0, "
+                "or objective.steps=1"
+            )
         if self.critic_steps < 1:
             raise UserError(f"objective.critic_steps={self.critic_steps}: must be at least 1")
         if len(self.widths) < 2 or self.codec.size % 2 ** len(self.widths):
@@ -78,6 +103,8 @@ class GAN(Refiner):
     def init(self, key: jax.Array, batch: Batch) -> Params:
         """Parameters {"critic": tree, "generator": tree}, and of an autoencoder, boxed with logical
         axes."""
+        if is_conversation(batch):
+            raise UserError("objective: gan draws one picture a text; flow learns conversations")
 
         def once(critic: Critic, tokens: jax.Array) -> Verdict:
             canvas = jnp.zeros((1, *self.shape))
@@ -94,29 +121,41 @@ class GAN(Refiner):
     def check_drawing(self, times: np.ndarray, guidance_scale: float) -> None:
         """See `Drawer.check_drawing`."""
         super().check_drawing(times, guidance_scale)
-        if len(times) - 1 > self.steps:
+        if not np.array_equal(times, self.schedule):
             raise UserError(
-                f"drawing.steps={len(times) - 1}: the critic has judged drawings of up to "
-                f"{self.steps} steps (objective.steps); take no more"
+                f"drawing: the critic has judged drawings of {self.steps} steps of the solver "
+                f"renoise; take drawing.steps={self.steps}, drawing.solver=renoise"
             )
-
-    def estimate(self, output: jax.Array, canvas: jax.Array, time: jax.Array) -> jax.Array:
-        return output
-
-    def start(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        """X_1: noise."""
-        return jax.random.normal(key, shape)
 
     def drawings(
         self, params: Params, batch: Batch, key: jax.Array, noise: str = "canvas"
     ) -> jax.Array:
-        """Drawings of a batch's texts in 1 to `steps` steps, [B, H, W, C]; another name of the
-        noise gives others in as many steps."""
-        size = len(batch["tokens"])
-        canvas = self.start(named_key(key, noise), (size, *self.shape))
-        counts = jax.random.randint(named_key(key, "steps"), (size,), 1, self.steps + 1)
-        times = jnp.minimum(jnp.arange(self.steps)[:, None] / counts, 1)
-        return self.unroll(params, canvas, batch, times)[counts - 1, jnp.arange(size)]
+        """Drawings of a batch's texts, [B, H, W, C]; another name of the noise gives others.
+        Gradients pass through the last step alone."""
+        size, key_noise = len(batch["tokens"]), named_key(key, noise)
+        params = params | {PLAYER: self.generator.stacked(params[PLAYER])}
+        first = self.apply(params, size, method="begin")
+        context = self.encode(params, batch["tokens"], first.estimate, batch.get("text_features"))
+        times = jnp.tile(jnp.asarray(self.schedule)[:, None], size)
+
+        def step(state: tuple[Carry, jax.Array], now: tuple[jax.Array, ...]) -> tuple[Any, tuple]:
+            (carry, canvas), (time, to, key) = state, now
+            carry, _ = self.step(params, carry, canvas, time, context)
+            estimate = self.clip(carry.estimate)
+            return (carry, self.refresh(canvas, estimate, time, to, key)), ()
+
+        state = first, self.start(key_noise, (size, *self.shape))
+        if self.steps > 1:
+            keys = jax.random.split(named_key(key_noise, "refresh"), self.steps - 1)
+            state, _ = scan(step, state, (times[:-2], times[1:-1], keys), loop=self.remat)
+        carry, canvas = jax.lax.stop_gradient(state)
+        carry, _ = self.step(params, carry, canvas, times[-2], context)
+        return carry.estimate
+
+    @property
+    def schedule(self) -> np.ndarray:
+        """Times of the steps, then 1, as the solver `renoise` has them, float32 [T + 1]."""
+        return np.linspace(0, 1, self.steps + 1, dtype=np.float32) ** 2
 
     def loss(
         self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
@@ -131,8 +170,8 @@ class GAN(Refiner):
 
         Returns:
           The loss, and metrics: `adversary` alone; of the critic `penalty`, the squared length of
-          its gradient at pictures and drawings; `contrast`, the contrastive terms; of a generator
-          paid for it `distance`, of two drawings of one text.
+          its gradient at pictures and drawings; `contrast`, the contrastive terms; of the generator
+          `flow`, flow's loss, and if it is paid for it `distance`, of two drawings of one text.
         """
         real, tokens = self.codec.encode(params, batch["image"]), batch["tokens"]
         drawn = self.drawings(params, batch, key)
@@ -160,6 +199,10 @@ class GAN(Refiner):
         adversary = self.compare(of_real, of_drawn, player)
         contrast = self.contrast(of_drawn, text, same)
         loss, metrics = adversary + contrast, {"adversary": adversary, "contrast": contrast}
+        if self.flow:
+            flow, _ = super().loss(player, params, batch, named_key(key, "flow"), train)
+            loss += self.flow * flow
+            metrics["flow"] = flow
         if self.diversity:
             other = self.drawings(params, batch, key, "other canvas")
             distance = jnp.abs(drawn - other).mean((1, 2, 3))
