@@ -74,8 +74,9 @@ ROWS = {
     },
 }
 # As many seconds as flow's 1,750 steps; those of diffusion and latent take as long (0.96, 0.95 of
-# its), a step of regress 2.35, of gan 4.3, of masked 1.20 (CPU time on one core of a busy machine,
-# medians of five blocks in turns, which vary by a factor of two):
+# its), a step of regress 2.35, of masked 1.20, and of gan, when it went on from pictures, 4.3 (CPU
+# time on one core of a busy machine, medians of five blocks in turns, which vary by a factor of
+# two):
 #   taskset -c 1 python benchmarks/rows.py experiments/objectives.py flow diffusion regress gan \
 #       masked latent --rounds 5 --steps 2
 SECONDS = {"regress": 750, "gan": 400, "masked": 1_450}
