@@ -18,7 +18,8 @@ class Gaussian:
     spread, chained, redraws, shape = 0.3, True, True, (1, 1, 1)
     velocity, advance, log_snr = Flow.velocity, Flow.advance, Flow.log_snr
     path, motion = Flow.path, Flow.motion
-    renoise, clip, picture = Flow.renoise, Flow.clip, Flow.picture
+    renoise, refresh = Flow.renoise, Flow.refresh
+    clip, picture = Flow.clip, Flow.picture
     prefill, check_drawing, codec = Flow.prefill, Flow.check_drawing, Pixels(1)
     text_dropout = 0.1
 
