@@ -238,12 +238,15 @@ def test_of_a_batch_a_share_is_chains(every):
 def test_chains_for_some_and_one_canvas_for_others():
     flow, batch = make_flow(unroll=2, chains=0.5), make_batch()
     params, key = make_params(flow), jax.random.key(0)
-    loss = jax.jit(partial(flow.loss, PLAYER), static_argnums=3)
+    whole = make_flow(unroll=2)
+    loss, of_whole = (
+        jax.jit(partial(each.loss, PLAYER), static_argnums=3) for each in (flow, whole)
+    )
     trained = loss(params, batch, key)[0]
     assert 0 < trained < jnp.inf
-    whole = make_flow(unroll=2)  # val losses compare between runs with and without
+    # val losses compare between runs with and without
     np.testing.assert_array_equal(
-        loss(params, batch, key, False)[0], whole.loss(PLAYER, params, batch, key, False)[0]
+        loss(params, batch, key, False)[0], of_whole(params, batch, key, False)[0]
     )
 
 

@@ -112,18 +112,18 @@ def test_the_critic_s_gradient_reaches_the_last_step_alone():
 
 
 def test_the_generator_learns_flow_s_loss_beside_the_critic_s():
-    options = {"steps": 2, "widths": (4, 4), "remat": False}
-    gan, more = (make(GAN, flow=flow, **options) for flow in (1.0, 3.0))
+    gan = make(GAN, flow=3.0, steps=1, unroll=1, widths=(4, 4))
     params, batch, key = moved(gan), make_batch(), jax.random.key(0)
 
     @jax.jit
     def found():
-        flow = Flow.loss(gan, PLAYER, params, batch, named_key(key, "flow"))
-        return [each.loss(PLAYER, params, batch, key) for each in (gan, more)], flow
+        flow, _ = Flow.loss(gan, PLAYER, params, batch, named_key(key, "flow"))
+        return gan.loss(PLAYER, params, batch, key), flow
 
-    ((once, metrics), (thrice, _)), (flow, _) = found()
-    np.testing.assert_allclose(metrics["flow"], flow, rtol=1e-5)
-    np.testing.assert_allclose(thrice - once, 2 * flow, rtol=1e-3)
+    (loss, metrics), flow = found()
+    assert flow > 0.1
+    critic_s = metrics["adversary"] + metrics["contrast"]
+    np.testing.assert_allclose(loss, critic_s + 3 * flow, rtol=1e-5)
 
 
 def test_choices_are_left_to_noise_at_every_step():
@@ -269,7 +269,7 @@ def test_words_find_the_regions_that_show_them():
 @pytest.mark.slow
 def test_the_real_critic_and_generator_have_finite_gradients_from_the_first_step():
     """The first drawings are empty: nothing may be divided by their length."""
-    gan, batch = make(GAN, steps=1, widths=(4, 8)), make_batch()
+    gan, batch = make(GAN, steps=1, flow=0.0, widths=(4, 8)), make_batch()
     params = nn.unbox(jax.jit(gan.init)(jax.random.key(0), batch))
 
     @jax.jit

@@ -54,9 +54,9 @@ def make(name, mesh, size=8):
     options = {
         "flow": drawn,
         "flow of turns": drawn,
-        "flow, some chains": {**drawn, "unroll": 3, "chains": 0.5},
+        "flow, some chains": {**drawn, "unroll": 2, "chains": 0.5},
         "diffusion": drawn,
-        "gan": {**drawn, "steps": 3},
+        "gan": {**drawn, "steps": 2, "unroll": 1},
         "regress": {**drawn, "steps": 2},
         "masked": {
             **drawn,
@@ -110,7 +110,7 @@ def errors(name, meshes):
     # What starts at zero is moved, as training would.
     params = tree.unflatten([x + 0.1 * rng.standard_normal(x.shape, np.float32) for x in leaves])
     solvers = {"masked": ("reveal", 3), "masked, raster": ("reveal_evenly", 16)}
-    solvers["gan"] = "renoise", 3
+    solvers |= {"gan": ("renoise", 2)}
     solver, steps = solvers.get(name, ("euler", 3))
     solver = resolve(SOLVERS, solver, "")(steps)
 
