@@ -23,6 +23,7 @@ from vismem import config
 from vismem.errors import UserError
 
 GAN = {"name": "gan", "steps": 4, "unroll": 2, "chains": 0.25, "remat": False}
+MOVED_BY_GAN = {"name": "adamw", "lr": 4e-4, "b1": 0.0, "b2": 0.99, "schedule": "constant"}
 DRAWN_BY_GAN = {"steps": 4, "solver": "renoise", "guidance_scale": 1.0}
 # Where each differs from the quickstart. What goes on from the quickstart has its budget on top.
 # Tokens and codes have no colours to mix, and patches of 2 x 2 are as many pixels as its patches.
@@ -38,7 +39,7 @@ ROWS = {
     },
     "gan": {
         "objective": GAN,
-        "optimizer": {"name": "adamw", "lr": 4e-4, "b1": 0.0, "b2": 0.99, "schedule": "constant"},
+        "optimizer": MOVED_BY_GAN,
         "drawing": DRAWN_BY_GAN,
     },
     # The critic knows nothing when it begins: what it says should not count for much until it does.
@@ -46,14 +47,7 @@ ROWS = {
         "start": "runs/quickstart",
         "steps": 750,
         "objective": GAN,
-        "optimizer": {
-            "name": "adamw",
-            "lr": 2e-4,
-            "lr_factors": (("generator", 0.2),),
-            "b1": 0.0,
-            "b2": 0.99,
-            "schedule": "constant",
-        },
+        "optimizer": MOVED_BY_GAN | {"lr": 2e-4, "lr_factors": (("generator", 0.2),)},
         "drawing": DRAWN_BY_GAN,
     },
     "masked": {

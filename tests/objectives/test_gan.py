@@ -16,13 +16,12 @@ from vismem.models.critic import Reading, Verdict
 from vismem.models.generator import MemoryConfig, PainterConfig, StrategyConfig
 from vismem.objectives.flow import Flow, column
 from vismem.objectives.gan import CRITIC, GAN, info_nce, word_similarity
-from vismem.objectives.generative import PLAYER
-from vismem.objectives.refine import Refiner
+from vismem.objectives.generative import PLAYER, Generative
 from vismem.objectives.regress import Regress
 from vismem.random import named_key
 
 
-def make(objective: type[Refiner], **options) -> Refiner:
+def make(objective: type[Generative], **options) -> Generative:
     return objective(
         text={"name": "transformer", "width": 8, "layers": 1, "heads": 1},
         vision={"name": "patches"},
@@ -44,7 +43,7 @@ def make_batch(size: int = 3) -> dict[str, jax.Array]:
     }
 
 
-def moved(objective: Refiner):
+def moved(objective: Generative):
     """Parameters with those that start at zero moved, as training would."""
     params = nn.unbox(jax.jit(objective.init)(jax.random.key(0), make_batch()))
     leaves, tree = jax.tree.flatten(params)

@@ -17,6 +17,7 @@ from vismem import registry
 from vismem.drawing import SOLVERS
 from vismem.errors import UserError
 from vismem.objectives.base import Drawer
+from vismem.objectives.flow import refresh_times
 
 Array = jax.Array
 
@@ -112,13 +113,12 @@ class Multistep:
 
 
 class Renoise:
-    """First order; up to half time every estimate gets noise of its own (`Flow.refresh`). Steps are
-    shorter at the noisy end, where a picture is decided."""
+    """First order; up to half time every estimate gets noise of its own (`Flow.refresh`)."""
 
     needs = "refresh"  # tokens have `renoise` too, but no noise
 
     def __init__(self, steps: int):
-        self.times = np.linspace(0, 1, steps + 1, dtype=np.float32) ** 2
+        self.times = refresh_times(steps)
 
     def start(self, canvas: Array, key: Array) -> Array:
         return key

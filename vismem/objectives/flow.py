@@ -20,6 +20,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vismem.errors import UserError
 from vismem.models.generator import Carry, Context
@@ -334,6 +335,12 @@ class Flow(Generative):
             step = jax.checkpoint(step)
         last, errors = scan(step, first, (canvases, times, keep), loop=self.remat)
         return last.estimate, errors
+
+
+def refresh_times(steps: int) -> np.ndarray:
+    """When the steps of drawings that `Flow.refresh` begin, then 1, float32 [steps + 1]: shorter at
+    the noisy end, where a picture is decided."""
+    return np.linspace(0, 1, steps + 1, dtype=np.float32) ** 2
 
 
 def is_conversation(batch: Batch) -> bool:

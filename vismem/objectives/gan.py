@@ -21,7 +21,7 @@ from vismem.errors import UserError
 from vismem.models.critic import Critic, Reading, Verdict
 from vismem.models.generator import Carry
 from vismem.objectives.base import Batch, Metrics, Params, scan
-from vismem.objectives.flow import Flow, is_conversation
+from vismem.objectives.flow import Flow, is_conversation, refresh_times
 from vismem.objectives.generative import PLAYER
 from vismem.random import named_key
 
@@ -121,7 +121,7 @@ class GAN(Flow):
     def check_drawing(self, times: np.ndarray, guidance_scale: float) -> None:
         """See `Drawer.check_drawing`."""
         super().check_drawing(times, guidance_scale)
-        if not np.array_equal(times, self.schedule):
+        if not np.array_equal(times, refresh_times(self.steps)):
             raise UserError(
                 f"drawing: the critic has judged drawings of {self.steps} steps of the solver "
                 f"renoise; take drawing.steps={self.steps}, drawing.solver=renoise"
@@ -136,7 +136,7 @@ class GAN(Flow):
         params = params | {PLAYER: self.generator.stacked(params[PLAYER])}
         first = self.apply(params, size, method="begin")
         context = self.encode(params, batch["tokens"], first.estimate, batch.get("text_features"))
-        times = jnp.tile(jnp.asarray(self.schedule)[:, None], size)
+        times = jnp.tile(jnp.asarray(refresh_times(self.steps))[:, None], size)
 
         def step(state: tuple[Carry, jax.Array], now: tuple[jax.Array, ...]) -> tuple[Any, tuple]:
             (carry, canvas), (time, to, key) = state, now
@@ -151,11 +151,6 @@ class GAN(Flow):
         carry, canvas = jax.lax.stop_gradient(state)
         carry, _ = self.step(params, carry, canvas, times[-2], context)
         return carry.estimate
-
-    @property
-    def schedule(self) -> np.ndarray:
-        """Times of the steps, then 1, as the solver `renoise` has them, float32 [T + 1]."""
-        return np.linspace(0, 1, self.steps + 1, dtype=np.float32) ** 2
 
     def loss(
         self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
