@@ -68,12 +68,12 @@ ROWS = {
     },
 }
 # As many seconds as flow's 1,750 steps; those of diffusion and latent take as long (0.96, 0.95 of
-# its), a step of regress 2.35, of masked 1.20, and of gan, when it went on from pictures, 4.3 (CPU
-# time on one core of a busy machine, medians of five blocks in turns, which vary by a factor of
-# two):
+# its), a step of regress 2.35, of masked 1.20 and of gan 5.0 (CPU time on one core of a busy
+# machine, medians of five blocks in turns, which vary by a factor of two; gan's of four, later, on
+# another machine):
 #   taskset -c 1 python benchmarks/rows.py experiments/objectives.py flow diffusion regress gan \
 #       masked latent --rounds 5 --steps 2
-SECONDS = {"regress": 750, "gan": 400, "masked": 1_450}
+SECONDS = {"regress": 750, "gan": 350, "masked": 1_450}
 ROWS |= {f"{row}-seconds": {**ROWS[row], "steps": steps} for row, steps in SECONDS.items()}
 # Of a picture with a text gan has no loss to classify by.
 CLASSIFIED = {"evaluators.generative": {"name": "generative", "count": 128, "draws": 8}}
