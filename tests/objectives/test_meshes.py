@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -179,11 +180,10 @@ def sent(name, sizes):
 
 def apart(function, name, argument):
     """One of these functions in a process of its own, since jax counts its devices once."""
-    flags = "--xla_force_host_platform_device_count=8"
-    environment = os.environ | {"PJRT_NPROC": "16", "XLA_FLAGS": flags}
-    environment.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # as in conftest.py
+    from devices import EIGHT
+
     command = [sys.executable, __file__, function.__name__, name, json.dumps(argument)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, env=os.environ | EIGHT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -209,6 +209,9 @@ if __name__ == "__main__":
             json.dumps({"errors": errors, "sent": sent}[function](objective, json.loads(argument)))
         )
         sys.exit()
+    sys.path.append(str(Path(__file__).parents[1]))
+    import conftest  # noqa: F401, how XLA compiles there
+
     for objective in OBJECTIVES:
         found = apart(errors, objective, ALL)
         worst = max(found)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from devices import EIGHT
 
 from vismem.parallel import pairs
 from vismem.parallel.mesh import MeshConfig, make_mesh
@@ -102,13 +103,12 @@ print(json.dumps([jax.device_count(), *used]))
 
 @pytest.mark.slow
 def test_eight_devices_agree_and_memory_grows_with_the_local_batch_only():
-    environment = os.environ | {
-        "PJRT_NPROC": "16",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path]),
-    }
+    path = {"PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", PROGRAM],
+        env=os.environ | EIGHT | path,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     devices, two, eight = json.loads(done.stdout)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from devices import EIGHT
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import load_file, save_file
 
@@ -313,14 +314,10 @@ assert {s.data.shape for s in query.addressable_shards} == {(2, 4)}, query.shard
 
 
 def test_each_device_gets_its_shard(tmp_path, tensors):
-    environment = os.environ | {
-        "PJRT_NPROC": "16",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [sys.executable, "-c", SHARDED, write(tmp_path / "a", tensors)],
-        env=environment,
+        env=os.environ | EIGHT | path,
         capture_output=True,
         text=True,
     )

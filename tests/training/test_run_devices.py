@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import toy
+from devices import EIGHT
 
 from vismem.training.loop import train
 
@@ -49,14 +50,9 @@ def on_eight(tmp_path_factory):
     """The folder of a run on each of the meshes."""
     folders = {name: tmp_path_factory.mktemp("eight") for name in MESHES}
     runs = {str(folder): MESHES[name] for name, folder in folders.items()}
-    environment = os.environ | {
-        # Without PJRT_NPROC, sharded steps that queue on few cores wait for each other for ever.
-        "PJRT_NPROC": "16",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
-    }
+    path = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     command = [sys.executable, "-c", PROGRAM, json.dumps(runs)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, env=os.environ | EIGHT | path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folders
 
