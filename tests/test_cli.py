@@ -21,7 +21,11 @@ def get_config(argument):
     return ConfigDict({
         "batch_size": 8,
         "steps": 2,
-        "data": {"source": {"name": "world"}, "size": 32},
+        "data": {
+            "source": {"name": "world"},
+            "size": 32,
+            "tokenizer": {"name": "byte", "length": 24},
+        },
         "objective": {"name": "flow"},
         "text": {"name": "transformer"},
         "vision": {"name": "patches"},

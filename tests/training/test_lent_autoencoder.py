@@ -47,7 +47,7 @@ def trained(folder, chosen: ConfigDict):
 
 KL = autoencoder_kl.DEFAULTS | {
     **{"_class_name": "AutoencoderKL", "model_type": "AutoencoderKL"},
-    **{"architectures": ["AutoencoderKL"], "block_out_channels": (4, 4, 4), "norm_num_groups": 2},
+    **{"architectures": ["AutoencoderKL"], "block_out_channels": (4, 4), "norm_num_groups": 2},
 }
 VGG = {"model_type": "vgg", "architectures": ["VGGModel"], "stages": [[4]]}
 
@@ -121,7 +121,7 @@ def test_a_run_draws_with_an_autoencoder_of_its_own_that_stays_as_it_was(
 @pytest.mark.parametrize(
     ("kept", "said"),
     [
-        ({"block_out_channels": (4, 4, 8)}, r"holds no .* of shape \[.*delete that folder"),
+        ({"block_out_channels": (4, 8)}, r"holds no .* of shape \[.*delete that folder"),
         ({"scaling_factor": 0.5}, r"has scaling_factor=0\.18215, but had 0\.5 when this run's"),
     ],
 )
