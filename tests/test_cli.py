@@ -182,7 +182,7 @@ def rows(text):
 def test_train_evaluate_and_draw(experiment, tmp_path, capsys, fails):
     folder, out = tmp_path / "run", tmp_path / "out.png"
     claims = "'claims': {'name': 'claims', 'count': 4, 'sets': ('test',)}"
-    evaluators = f"{{{claims}, 'val': {{'name': 'loss'}}}}"
+    evaluators = f"{{{claims}, 'val': {{'name': 'loss', 'count': 16}}}}"
     train = ["train", experiment, "--workdir", str(folder), f"--config.evaluators={evaluators}"]
     train += ["--config.drawing.steps=3", "--config.text.width=16", "--config.text.layers=1"]
 
