@@ -68,9 +68,9 @@ ROWS = {
     },
 }
 # As many seconds as flow's 1,750 steps; those of diffusion and latent take as long (0.96, 0.95 of
-# its), a step of regress 2.35, of masked 1.20 and of gan 5.0 (CPU time on one core of a busy
-# machine, medians of five blocks in turns, which vary by a factor of two; gan's of four, later, on
-# another machine):
+# its), a step of regress 2.35, of masked 1.20 and of gan 4.8 (CPU time on one core of a busy
+# machine, medians of five blocks in turns, which vary by a factor of two; gan's of four from 4.4 to
+# 5.2, later, on another machine):
 #   taskset -c 1 python benchmarks/rows.py experiments/objectives.py flow diffusion regress gan \
 #       masked latent --rounds 5 --steps 2
 SECONDS = {"regress": 750, "gan": 350, "masked": 1_450}

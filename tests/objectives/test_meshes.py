@@ -182,7 +182,7 @@ def sent(name, sizes):
 
 def apart(function, name, argument):
     """One of these functions in a process of its own, since jax counts its devices once."""
-    from devices import EIGHT
+    from devices import EIGHT  # found by pytest's path, and by the script's below
 
     command = [sys.executable, __file__, function.__name__, name, json.dumps(argument)]
     done = subprocess.run(command, env=os.environ | EIGHT, capture_output=True, text=True)
