@@ -1,4 +1,4 @@
-"""A captioner that begins with the weights of a T5, which are then needed no more."""
+"""Captioners and expanders that begin with the weights of a T5, which are then needed no more."""
 
 import json
 import shutil
@@ -85,6 +85,24 @@ def test_a_captioner_begins_with_a_t5(t5, tmp_path):
     assert again.config["architectures"] == T5["architectures"]
     jax.tree.map(np.testing.assert_array_equal, again.params, params)
     assert tokenizers.PretrainedTokenizer(str(tmp_path / "out"), 6).words()["<pad>"] == 0
+
+
+@pytest.mark.slow
+def test_an_expander_begins_with_a_t5(t5, tmp_path):
+    folder, params = t5
+    file = settings(folder)
+    file.data.source.name, file.objective.name = "expansions", "expand"
+    file.optimizer.freeze = (("text_model/encoder/", True),)
+    made = configs.run_config(file)
+    train(made, tmp_path / "run")
+    shutil.rmtree(folder)
+    trained = run.restore(made, tmp_path / "run")[-1]["ema"]["expander"]["text_model"]
+    jax.tree.map(np.testing.assert_array_equal, trained["encoder"], params["encoder"])
+    moved = jax.tree.map(lambda new, old: np.abs(new - old).max(), trained, params)
+    assert 0 < max(jax.tree.leaves(moved["decoder"])) < 0.2  # it learned, from where the T5 was
+    configs.write(file, tmp_path / "run")
+    export(tmp_path / "run", tmp_path / "out")
+    jax.tree.map(np.testing.assert_array_equal, checkpoint.load(tmp_path / "out").params, trained)
 
 
 def test_an_encoder_alone_is_refused(t5, tmp_path):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from vismem import registry
 from vismem.errors import UserError
-from vismem.models import FUSION, TEXT_TO_TEXT, VISION_ENCODERS
+from vismem.models import FUSION, VISION_ENCODERS
 from vismem.models import decoding as decoders
 from vismem.models.captioner import Captioner
 from vismem.models.decoding import Decoding
@@ -24,8 +24,7 @@ class Caption:
 
     Args:
       vision: `{"name": ..., **options}` of models.VISION_ENCODERS.
-      text: the same of models.TEXT_TO_TEXT. A T5 begins with the weights in `text.folder`, if that
-        is given, which says its sizes too (training/encoders.py).
+      text: the same of models.TEXT_TO_TEXT (`texts.writer`).
       fusion: the same of models.FUSION, how a prompt reaches the picture: by "attention" (the
         default) its words join the patches in the T5's encoder; by others what that encoder makes
         of the words alone is folded into one vector, which is added to every patch.
@@ -55,14 +54,7 @@ class Caption:
         # A position table of the run's own pictures' size, unless the config wants another.
         sized = {"size": image_size} if vision.get("name") == "vit" else {}
         image = registry.build(VISION_ENCODERS, {**sized, **vision}, "vision", **given)
-        # A T5's table may have more rows than its tokenizer has tokens.
-        text = {"vocab_size": vocab_size, **{k: v for k, v in text.items() if k != "folder"}}
-        if text["vocab_size"] < vocab_size:
-            raise UserError(
-                f"text.vocab_size={text['vocab_size']}: data.tokenizer has {vocab_size} tokens; "
-                "take the tokenizer of the same folder"
-            )
-        words = registry.build(TEXT_TO_TEXT, text, "text", **given)
+        words = texts.writer(text, vocab_size, **given)
         fusion = fusion or {"name": "attention"}
         fuse = registry.build(FUSION, fusion, "fusion", width=words.width, **given)
         # Attention is the T5 encoder's own.

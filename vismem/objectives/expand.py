@@ -6,20 +6,19 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from vismem import registry
-from vismem.models import TEXT_TO_TEXT, decoding
+from vismem.models import decoding
 from vismem.models.decoding import Decoding
 from vismem.objectives import texts
 from vismem.objectives.base import Batch, Metrics, Params
 
-PLAYER = "expander"
+PLAYER, PART = "expander", "text_model"
 
 
 class Expand:
     """The objective `expand`.
 
     Args:
-      text: `{"name": ..., **options}` of models.TEXT_TO_TEXT.
+      text: `{"name": ..., **options}` of models.TEXT_TO_TEXT (`texts.writer`).
       vocab_size: of the tokenizer.
       dtype: of the products.
     """
@@ -33,13 +32,13 @@ class Expand:
         vocab_size: int,
         dtype: Literal["float32", "bfloat16"] = "float32",
     ):
-        given = {"vocab_size": vocab_size, "dtype": jnp.dtype(dtype)}
-        self.model = registry.build(TEXT_TO_TEXT, text, "text", **given)
+        self.model = texts.writer(text, vocab_size, jnp.dtype(dtype))
 
     def init(self, key: jax.Array, batch: Batch) -> Params:
-        """Parameters {"expander": tree}, boxed with logical axes; `batch` gives the shapes."""
+        """Parameters {"expander": {"text_model": tree}}, boxed with logical axes; `batch` gives
+        the shapes."""
         request, full = batch["prompt_tokens"][:1], batch["tokens"][:1]
-        return {PLAYER: self.model.init(key, request, full, request > 0)["params"]}
+        return {PLAYER: {PART: self.model.init(key, request, full, request > 0)["params"]}}
 
     def loss(
         self, player: str, params: Params, batch: Batch, key: jax.Array, train: bool = True
@@ -48,7 +47,7 @@ class Expand:
 
         Args:
           player: "expander".
-          params: {"expander": tree}.
+          params: {"expander": {"text_model": tree}}.
           batch: `prompt_tokens` int32 [B, L], the requests; `tokens` int32 [B, L], of what they are
             expanded to.
 
@@ -56,7 +55,7 @@ class Expand:
           The loss in nats a token, and no metrics: there are many good expansions.
         """
         request, full = batch["prompt_tokens"], batch["tokens"]
-        read = {"params": params[PLAYER]}, request, texts.before(full), request > 0
+        read = {"params": params[PLAYER][PART]}, request, texts.before(full), request > 0
         loss, _ = texts.cross_entropy(self.model.apply(*read), full)
         return loss, {}
 
@@ -69,6 +68,6 @@ class Expand:
         Args:
           key: random key, for a temperature above 0.
         """
-        params, mask = params[PLAYER], request > 0
+        params, mask = params[PLAYER][PART], request > 0
         features = self.model.apply({"params": params}, request, mask, method="encode")
         return decoding.generate(self.model, params, features, mask, how, key)
