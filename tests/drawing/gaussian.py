@@ -18,7 +18,7 @@ class Gaussian:
     spread, chained, redraws, shape = 0.3, True, True, (1, 1, 1)
     velocity, advance, log_snr = Flow.velocity, Flow.advance, Flow.log_snr
     path, motion = Flow.path, Flow.motion
-    renoise, refresh = Flow.renoise, Flow.refresh
+    renoise, refresh, settled = Flow.renoise, Flow.refresh, Flow.settled
     clip, picture = Flow.clip, Flow.picture
     prefill, check_drawing, codec = Flow.prefill, Flow.check_drawing, Pixels(1)
     text_dropout = 0.1

@@ -96,6 +96,14 @@ def test_a_drawing_is_taken_back_by_masking_and_goes_on_from_there():
     tokens, before, drawn = left.estimate.argmax(-1), some_tokens(200, seed=9), some_tokens(200)
     assert ((tokens == before) | (tokens == drawn)).all()
     np.testing.assert_allclose((tokens == before)[before != drawn].mean(), 0.5, atol=0.05)
+    seen = []
+    masked.step = lambda params, carry, *given: seen.append(carry) or Knowing.step(
+        masked, params, carry, *given
+    )
+    with jax.disable_jit():
+        draw(masked, {}, *how, again=again)
+    shown = jax.nn.softmax(seen[0].estimate)  # to memory, of what is drawn again
+    np.testing.assert_allclose(shown, other, atol=1e-6)
     nothing = masked.renoise(other, jnp.ones(200), jnp.zeros(200), key)
     np.testing.assert_array_equal(nothing, masked.start(key, other.shape))
 

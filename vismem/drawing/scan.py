@@ -110,7 +110,7 @@ def draw(
     else:
         clean = jnp.ones(batch)
         canvas = objective.renoise(again.estimate, clean, times[0] * clean, key)
-        began = branches.carry(again)
+        began = branches.carry(again.replace(estimate=objective.settled(again.estimate)))
 
     def show(estimate: Array) -> Array:
         return objective.picture(params, estimate)

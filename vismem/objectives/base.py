@@ -90,6 +90,9 @@ class Drawer(Objective, Protocol):
     ) -> jax.Array:
         """Takes a canvas at `time` back to the noisier `to` without adding what it did not know."""
 
+    def settled(self, canvas: jax.Array) -> jax.Array:
+        """The estimate of what a finished canvas shows: it is certain."""
+
     def advance(
         self, canvas: jax.Array, estimate: jax.Array, time: jax.Array, to: jax.Array
     ) -> jax.Array:

@@ -155,6 +155,10 @@ class Generative:
         """The painter's output on a canvas, read as a finished picture, [B, H, W, C]."""
         raise NotImplementedError
 
+    def settled(self, canvas: jax.Array) -> jax.Array:
+        """Estimates are canvases, unless an objective says otherwise: see `Drawer.settled`."""
+        return canvas
+
     def picture(self, params: Params, canvas: jax.Array) -> jax.Array:
         """What a canvas or an estimate shows, [B, H, W, 3] in [-1, 1]."""
         return jnp.clip(self.codec.decode(params, canvas), -1, 1)

@@ -95,7 +95,11 @@ class Masked(Refiner):
 
     def estimate(self, output: jax.Array, canvas: jax.Array, time: jax.Array) -> jax.Array:
         """Logits [B, h, w, V], certain where the token is known."""
-        return jnp.where(known(canvas)[..., None], CERTAIN * canvas, output)
+        return jnp.where(known(canvas)[..., None], self.settled(canvas), output)
+
+    def settled(self, canvas: jax.Array) -> jax.Array:
+        """Logits of the tokens that a canvas holds."""
+        return CERTAIN * canvas
 
     @property
     def chained(self) -> bool:

@@ -21,7 +21,7 @@ from vismem.errors import UserError
 from vismem.models.generator import Cache, Carry, Context
 from vismem.objectives.base import Batch, Metrics, Params
 from vismem.objectives.generative import PLAYER
-from vismem.objectives.masked import CERTAIN, Masked
+from vismem.objectives.masked import Masked
 from vismem.random import named_key
 
 # What only a canvas with gaps has a use for.
@@ -98,7 +98,7 @@ class Raster(Masked):
         logits, cache = self.apply(
             params, last[:, None, None], place, carry.cache, context, method="draw"
         )
-        estimate = write(CERTAIN * canvas, logits[:, 0, 0], place)
+        estimate = write(self.settled(canvas), logits[:, 0, 0], place)
         return Carry(cache.memory, estimate, cache), cache.attention
 
     # --- what the scan over drawing steps needs -----------------------------------------------
