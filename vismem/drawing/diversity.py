@@ -2,7 +2,8 @@
 
 A drawing is changed in up to three places: what memory begins with, the text as each step reads
 it, and the estimate that a step makes. A method changes one of them; with `strength` 0 it is left
-out, and drawing is what it was.
+out, and drawing is what it was. By default a strength is one that did well by the quickstart, of
+those that were tried (experiments/RESULTS.md, "Diversity").
 """
 
 from collections.abc import Callable
@@ -81,7 +82,7 @@ class CADS(Diversity):
       rescale: psi, the share in y' of y' with the mean and deviation of y.
     """
 
-    strength: float = 0.25
+    strength: float = 1.5
     tau1: float = 0.6
     tau2: float = 0.9
     rescale: float = 1.0
@@ -127,7 +128,7 @@ class Slots(Diversity):
       strength: s; far above 1 nothing is left of M_0.
     """
 
-    strength: float = 1.0
+    strength: float = 4.0
 
     def begin(self, carry: Carry, key: Array) -> Carry:
         if not carry.memory.shape[1]:
@@ -154,7 +155,7 @@ class Repulsion(Diversity):
         estimates as they are.
     """
 
-    strength: float = 0.5
+    strength: float = 2.0
     features: Callable[[Array], Array] | None = None
 
     def spread(
