@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # these rooms import jax, and a mistake in a config should no
 
 DURATIONS = ("steps", "examples", "epochs")
 FILE = "config.json"
+SUMMARY = "summary.json"  # of what the config in the run's folder came to
 # What a run may be resumed with otherwise: how long and where it goes on, and what is shown of it.
 CHANGEABLE = (
     *(*DURATIONS, "mesh", "checkpoint", "log_every", "evaluators", "drawing", "experiment"),
@@ -333,11 +334,12 @@ def read(folder: str | os.PathLike) -> ConfigDict:
 
 def begun(folder: Path) -> bool:
     """Whether a run's folder has a checkpoint: until then nothing was learned by its config."""
-    return any((folder / "checkpoints").glob("[0-9]*"))
+    return any(path.name.isdigit() for path in (folder / "checkpoints").glob("*"))
 
 
 def write(config: ConfigDict, folder: str | os.PathLike) -> None:
-    """Writes `config` to the run's folder, whole or not at all.
+    """Writes `config` to the run's folder, whole or not at all. If it is another than before, what
+    the run came to goes: it is not known what this one comes to.
 
     Raises:
       UserError: the folder holds checkpoints of a config that differs in what was learned.
@@ -358,6 +360,8 @@ def write(config: ConfigDict, folder: str | os.PathLike) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         partial.write_text(text)
+        if (folder / FILE).exists() and (folder / FILE).read_text() != text:
+            (folder / SUMMARY).unlink(missing_ok=True)
         partial.replace(folder / FILE)
     except OSError as error:
         raise UserError(f"{folder}: cannot hold a run: {error.strerror}; choose another") from None

@@ -103,7 +103,7 @@ def test_what_is_settled_is_not_sent(file, capsys):
     done, other, failed, missing = sweeps.runs(file)
     for run in (done, other, failed):
         config.write(run.config, run.folder)
-    facts = {"metrics": {}, "commit": "0" * 40}
+    facts = {"metrics": {}, "code": [{"commit": "0" * 40}]}
     (done.folder / "summary.json").write_text(json.dumps(facts))
     changed = json.loads((other.folder / "config.json").read_text()) | {"batch_size": 16}
     (other.folder / "config.json").write_text(json.dumps(changed))
@@ -250,7 +250,7 @@ def test_the_status_page_is_written_each_time(file, capsys, monkeypatch):
     assert "0 of 4 runs are done" in page.read_text()
     for run in sweeps.runs(file):
         config.write(run.config, run.folder)
-        (run.folder / "summary.json").write_text(json.dumps({"metrics": {}, "commit": None}))
+        (run.folder / "summary.json").write_text(json.dumps({"metrics": {}}))
     assert cli.main(["sweep", file, "--backend", "slurm"]) == 0
     assert "4 of 4 runs are done" in page.read_text()
     assert sent == [4]

@@ -63,7 +63,9 @@ def swept(experiment, commit, monkeypatch):
 
 def finish(run, commit, exact):
     config.write(run.config, run.folder)
-    facts = {"metrics": {"test/exact_claim": exact, "val/loss": 1 - exact}, "commit": commit}
+    code = {"since": 0, "commit": commit, "changed": []}
+    metrics = {"test/exact_claim": exact, "val/loss": 1 - exact}
+    facts = {"metrics": metrics, "commit": commit, "code": [code]}
     (run.folder / "summary.json").write_text(json.dumps(facts))
 
 
@@ -200,8 +202,9 @@ def test_rows_may_be_called_what_they_like(swept, commit):
         (lambda f: [(f / "summary.json").unlink(), exited(f, 1)], "seed 1: failed (exit 1)"),
         (lambda f: [(f / "summary.json").unlink(), exited(f, 42)], "seed 1: unfinished"),
         (lambda f: edit(f / "config.json", steps=11), "seed 1: other config (steps)"),
-        (lambda f: edit(f / "summary.json", commit=None), "seed 1: other code (no commit)"),
-        (lambda f: edit(f / "summary.json", commit="0" * 40), "seed 1: other code (0000000)"),
+        (lambda f: made_by(f, None), "seed 1: other code (no commit)"),
+        (lambda f: made_by(f, "0" * 40), "seed 1: other code (0000000)"),
+        (lambda f: made_by(f, "0" * 40, "1" * 40), "seed 1: other code (0000000; 1111111)"),
         (lambda f: edit(f / "summary.json", metrics={}), "no test/exact_claim"),
         (not_finite, "test/exact_claim is not finite"),
         (lambda f: (f / "summary.json").write_text("{}"), "seed 1: unreadable (summary.json)"),
@@ -223,16 +226,21 @@ def test_a_cell_without_all_of_its_runs_shows_no_number(swept, commit, damage, s
 
 
 def test_code_that_was_not_committed_makes_no_number(swept, commit):
-    summary = next(sweeps.RUNS.glob("memory/full/1")) / "summary.json"
-    edit(summary, changed=["vismem/reports/page.py"])
+    folder = next(sweeps.RUNS.glob("memory/full/1"))
+    made_by(folder, commit, changed=["vismem/reports/page.py"])
     assert "±" in lines(swept, commit)["full"][0]
-    edit(summary, changed=["vismem/models/memory.py"])
+    made_by(folder, commit, changed=["vismem/models/memory.py"])
     said = f"seed 1: other code ({commit[:7]}, not committed)"
     assert lines(swept, commit)["full"][0] == f"*{said}* [1]"
 
 
 def edit(path, **values):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def made_by(folder, *commits, changed=()):
+    code = [{"commit": commit, "changed": changed} for commit in commits]
+    edit(folder / "summary.json", code=code)
 
 
 def exited(folder, code):

@@ -14,6 +14,7 @@ import toy
 
 from vismem.errors import UserError
 from vismem.training import run
+from vismem.training.checkpoint import Checkpoints
 from vismem.training.loop import train
 
 TOY = Path(__file__).with_name("toy.py")
@@ -78,7 +79,52 @@ def test_a_finished_run_stays_as_it_is(tmp_path, whole, monkeypatch):
     assert finish(folder) == json.loads(summary)
     assert (folder / "summary.json").read_text() == summary
     assert metrics(folder) == metrics(whole)
-    assert finish(folder, "steps=13")["commit"] == "another"
+    longer = finish(folder, "steps=13")
+    assert longer["commit"] == "another"
+    assert [(code["since"], code["commit"]) for code in longer["code"]] == [
+        (0, json.loads(summary)["commit"]),
+        (12, "another"),
+    ]
+
+
+def test_what_is_measured_otherwise_is_measured_again(tmp_path, whole):
+    """Of a finished run; what its config no longer asks for is left out."""
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    [(name, norm)] = finish(folder)["metrics"].items()
+    found = finish(folder, "evaluators.norm.key=other/norm")
+    assert found["metrics"] == {"other/norm": norm}
+    # Its checkpoint knows: nothing is left to do.
+    lines = metrics(folder)
+    (folder / "summary.json").unlink()
+    again = finish(folder, "evaluators.norm.key=other/norm")
+    assert {**again, "seconds": 0} == {**found, "seconds": 0}
+    assert metrics(folder) == lines
+    assert finish(folder)["metrics"] == {name: norm}
+
+
+def test_an_evaluation_that_was_broken_off_still_finds_the_best(tmp_path, monkeypatch):
+    """A signal comes during the last one, so that the step is saved before it is ranked."""
+    settings = ("checkpoint.best=toy/norm", "checkpoint.best_mode=max", "checkpoint.keep=1")
+
+    def measure(evaluator, state):
+        if state["step"] == 12:
+            signal.raise_signal(signal.SIGTERM)
+        return found(evaluator, state)
+
+    found = toy.ToyEvaluator.run
+    monkeypatch.setattr(toy.ToyEvaluator, "run", measure)
+    with pytest.raises(SystemExit):
+        finish(tmp_path, *settings)
+    monkeypatch.undo()
+    finish(tmp_path, *settings)
+    lines = map(json.loads, metrics(tmp_path).splitlines())
+    norms = {line["step"]: line["toy/norm"] for line in lines if "toy/norm" in line}
+    assert norms.keys() == {4, 8, 12}
+    ranked = tmp_path / "checkpoints" / "12" / "metrics" / "metrics"
+    assert json.loads(ranked.read_text()) == {"best": norms[12]}
+    with Checkpoints(tmp_path, toy.run_config(*settings).checkpoint) as checkpoints:
+        assert checkpoints._manager.best_step() == max(norms, key=norms.get) == 12
 
 
 def test_seconds_count_on_where_a_run_goes_on(tmp_path, whole):

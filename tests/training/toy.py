@@ -79,8 +79,8 @@ class Toy:
 class ToyEvaluator:
     """The size of the averaged parameters, to which several hosts add some each."""
 
-    def __init__(self, *, name: str = "toy/norm"):
-        self.key = name
+    def __init__(self, *, key: str = "toy/norm"):
+        self.key = key
 
     def run(self, state):
         return self.join([self.share(state, 0, 1)])

@@ -40,7 +40,7 @@ figure {{ margin: 0 }}
 def write(folder: Path) -> Path:
     """Writes page.html of the run in `folder`, finished or not; returns its path."""
     settings = config.read(folder)
-    facts = json_object(folder / sweeps.SUMMARY)
+    facts = json_object(folder / config.SUMMARY)
     charts = [picture(path, path.stem) for path in curves.save(folder)]
     sections = {
         "Numbers": numbers(facts.get("metrics", {})) or "<p>The run has not ended.</p>",

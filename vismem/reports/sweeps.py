@@ -38,7 +38,6 @@ from vismem import config
 from vismem.errors import UserError
 
 RUNS = Path("runs")
-SUMMARY = "summary.json"  # written when a run ends
 COSTS = ("seconds", "images", "steps", "parameters")  # of a run, by its summary
 EXIT_CODE = "exit_code"  # what a run that was launched ended with
 TIMES = ("images_per_second", "mfu", "device_seconds", "data_seconds", "host_seconds")
@@ -162,11 +161,11 @@ def state(run: Run) -> str:
     ]
     if differing:
         return f"other config ({', '.join(differing)})"
-    if (run.folder / SUMMARY).exists():
+    if (run.folder / config.SUMMARY).exists():
         try:
             summary(run)
         except UserError:
-            return f"unreadable ({SUMMARY})"
+            return f"unreadable ({config.SUMMARY})"
         return "done"
     return failure or "unfinished"
 
@@ -176,12 +175,12 @@ def summary(run: Run) -> dict[str, Any]:
 
     The costs are `seconds`, `images`, `steps` and `parameters`, and those of `speed`.
     """
-    path = run.folder / SUMMARY
+    path = run.folder / config.SUMMARY
     try:
         facts = json.loads(path.read_text())
         costs = {name: facts[name] for name in COSTS if name in facts}
         metrics = {**costs, **speed(run.folder), **facts["metrics"]}
-        return {"commit": None, **facts, "metrics": metrics}
+        return {"commit": None, "code": [], **facts, "metrics": metrics}
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path}: damaged ({error}); delete it and run the sweep again") from None
 
@@ -213,12 +212,16 @@ def revision(commit: str) -> str:
 
 
 def other(facts: Mapping[str, Any], wanted: str | None = None) -> str:
-    """ "other code (abcdef0)", if a run with this summary was made by code that differs from
-    `wanted`, or by default from what is here, where numbers are made; else ""."""
-    made, changed = facts["commit"], changed_code(facts)
-    if not changed and not other_code(made, wanted):
-        return ""
-    return f"other code ({made[:7] if made else 'no commit'}{', not committed' * changed})"
+    """ "other code (abcdef0)", if a run with this summary was made, or some of it, by code that
+    differs from `wanted`, or by default from what is here, where numbers are made; else ""."""
+    codes = facts["code"] or [{"commit": None}]
+    others = [code for code in codes if changed_code(code) or other_code(code["commit"], wanted)]
+    named = [
+        (code["commit"][:7] if code["commit"] else "no commit")
+        + ", not committed" * changed_code(code)
+        for code in others
+    ]
+    return f"other code ({'; '.join(named)})" if others else ""
 
 
 def other_code(commit: str | None, wanted: str | None = None) -> bool:

@@ -15,6 +15,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from vismem.errors import UserError
 from vismem.parallel import hosts
+from vismem.training.logging import write_whole
 from vismem.training.state import State
 
 FOLDER = "checkpoints"
@@ -136,11 +137,17 @@ class Checkpoints:
     ) -> None:
         """Begins to save; it is done when the next save begins, or after `wait`.
 
+        Of a step that is saved already, what was `measured` since is added: a signal may have come
+        before that, or evaluators are others now.
+
         Args:
-          data: state of the data iterator. about: anything else that JSON can hold.
+          data: state of the data iterator.
+          about: anything else that JSON can hold; what was `measured` at this step.
           best: the value of `config.best` at this step, if it was measured.
         """
         if step in self._manager.all_steps():
+            hosts.on_first(amend, self.path(step), about, best)
+            self._manager.reload()  # which is the best may have changed
             return
         free = hosts.on_first(lambda: shutil.disk_usage(self.folder).free)
         if free < sum(x.nbytes for x in jax.tree.leaves(state)):
@@ -237,6 +244,17 @@ class Checkpoints:
             f"{self.folder}: none of its checkpoints can be read ({damaged(path, error)}); "
             "restore them, or train anew in another --workdir"
         )
+
+
+def amend(path: Path, about: Mapping[str, Any], best: float | None) -> None:
+    """Writes what is known of a saved step into its checkpoint, if more was measured there."""
+    file, metrics = path / "about" / "metadata", path / "metrics" / "metrics"
+    if json.loads(file.read_text())["measured"] == about["measured"]:
+        return
+    if best is not None:
+        metrics.parent.mkdir(exist_ok=True)
+        write_whole(metrics, json.dumps({"best": best}))
+    write_whole(file, json.dumps(about))
 
 
 def best_of(metrics: Mapping[str, float]) -> float:

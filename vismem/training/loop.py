@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from vismem.config import RunConfig
+from vismem.config import RunConfig, plain
 from vismem.data import pipeline, source
 from vismem.errors import UserError
 from vismem.evaluation.base import Evaluator, Numbers, shared
@@ -47,7 +47,7 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
         was saved.
     """
     begun = time.perf_counter()
-    code = run.code()  # now: it may be changed while the run goes on
+    code = run.code()  # as it is now: it may be changed while the run goes on
     folder.mkdir(parents=True, exist_ok=True)
     trace = Profile(folder, profile)
 
@@ -86,11 +86,12 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
     else:
         state = layout.init(config.seed, run.given(config, tokenizer, layout, mesh))
         position = beginning
-        about = {"step": 0, "seconds": 0.0, "lines": 0, "measured": {}}
+        about = {"step": 0, "seconds": 0.0, "lines": 0, "measured": {}, "code": []}
     batches.set_state(position)
+    begin = about
     step = about["step"]
-    measured = about["measured"]  # at this step: evaluator -> its numbers
-    known = step, set(measured)
+    measured = still_true(about, config)  # at this step: evaluator -> its numbers
+    codes = run.history(about["code"], code, step)
     trace.among(step, steps)
 
     # --- update step ------------------------------------------------------------------------------
@@ -147,12 +148,14 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
             best = numbers.get(config.checkpoint.best)
             if step and (stop or best is not None or is_due(config.checkpoint.every, step)):
                 settle()  # what is saved is known to be finite, and the log complete up to here
+                done = (step, measured) != (begin["step"], begin["measured"])
                 about = {
                     "step": step,
                     "steps": steps,
-                    "seconds": before + time.perf_counter() - begun,
+                    "seconds": before + (time.perf_counter() - begun if done else 0),
                     "lines": log.lines,
                     "measured": measured,
+                    "code": codes if done else begin["code"],
                     "batch": run.describe(shapes),
                     "tokenizer": run.TOKENIZER,
                     "config": dataclasses.asdict(config),
@@ -175,11 +178,11 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
             settle(keep=1)
         checkpoints.wait()
 
-    if step < steps or len(measured) < len(evaluators):
+    if step < steps or measured.keys() != evaluators.keys():
         log.console.print(f"step {step}: saved; the same command again goes on from here")
         raise SystemExit(EXIT_CODES[signals.received or signal.SIGTERM])
-    if known == (step, set(measured)) and (summary := hosts.on_first(run.read_summary, folder)):
-        return summary  # nothing was done: it is of the code that did it
+    if not done and (summary := hosts.on_first(run.read_summary, folder)):
+        return summary
     return hosts.on_first(
         run.write_summary,
         folder,
@@ -189,9 +192,27 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
             "steps": step,
             "parameters": layout.parameters(),
             "metrics": numbers,
-            **code,
+            "code": about["code"],
         },
     )
+
+
+def still_true(about: Mapping[str, Any], config: RunConfig) -> dict[str, dict[str, float]]:
+    """Of what a checkpoint says was measured at its step, what `config` would measure likewise."""
+    if not about["measured"]:
+        return {}
+    then, now = plain(about["config"]), plain(dataclasses.asdict(config))
+    if then["drawing"] != now["drawing"]:
+        return {}
+
+    def options(config: Mapping[str, Any], label: str) -> dict[str, Any]:
+        return {**config["evaluators"].get(label, {}), "every": None}
+
+    return {
+        label: numbers
+        for label, numbers in about["measured"].items()
+        if label in now["evaluators"] and options(then, label) == options(now, label)
+    }
 
 
 def is_due(every: int, step: int) -> bool:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import logging
 import platform
 import shutil
 import subprocess
@@ -39,7 +40,7 @@ from vismem.training.names import Flat, names
 from vismem.training.state import Layout, State
 
 TOKENIZER = "tokenizer"  # its folder in the run's
-SUMMARY = "summary.json"
+log = logging.getLogger(__name__)
 LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
@@ -280,18 +281,46 @@ def code() -> dict[str, Any]:
     return {"commit": commit, "changed": [line[3:] for line in status.splitlines()]}
 
 
+def history(
+    earlier: list[dict[str, Any]], code: Mapping[str, Any], step: int
+) -> list[dict[str, Any]]:
+    """The code that made a run, oldest first: what `code` gave, and the step `since` which it did.
+
+    Args:
+      earlier: this, up to `step`. code: what goes on from there.
+    """
+    if earlier and {**earlier[-1], **code} == earlier[-1]:
+        return earlier
+    if earlier:
+        log.warning(
+            "step %d: the code has changed since the run began; tables by `vismem table` leave out "
+            "runs of several codes",
+            step,
+        )
+    return [*earlier, {"since": step, **code}]
+
+
 def write_summary(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes summary.json: facts of a run that ended, and the versions of what ran it."""
+    """Writes summary.json: facts of a run that ended, the `commit` and what was `changed` of the
+    last `code` that made it, and the devices and versions of what ran it."""
+    last, devices = facts["code"][-1], jax.devices()
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     versions |= {"vismem": vismem.__version__, "python": platform.python_version()}
-    summary = {**facts, "versions": versions}
-    write_whole(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    here = {"kind": devices[0].device_kind, "count": len(devices), "hosts": jax.process_count()}
+    summary = {
+        **facts,
+        "commit": last["commit"],
+        "changed": last["changed"],
+        "devices": here,
+        "versions": versions,
+    }
+    write_whole(folder / configs.SUMMARY, json.dumps(summary, indent=2) + "\n")
     return summary
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
     """What summary.json holds; None where there is none that can be read."""
     try:
-        return json.loads((folder / SUMMARY).read_text())
+        return json.loads((folder / configs.SUMMARY).read_text())
     except (FileNotFoundError, ValueError):
         return None
