@@ -33,7 +33,7 @@ def resolve(table: Mapping[str, str], name: str, key: str) -> Any:
       name: the name to look up.
       key: where the name was written (a config key), for the error line.
     """
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         raise UserError(f"{key}: unknown name {name!r}; {nearest(str(name), table)}")
     module, attribute = table[name].split(":")
     return getattr(importlib.import_module(module), attribute)

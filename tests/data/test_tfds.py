@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -127,6 +128,19 @@ def t5(folder):
     made = T5Tokenizer(vocab=[(piece, -1.0) for piece in pieces], extra_ids=0)
     made.save_pretrained(str(folder))
     return made
+
+
+def test_records_that_cannot_be_read_are_named(classes, tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(classes, folder)
+    for shard in folder.glob("*.array_record*"):
+        shard.write_bytes(shard.read_bytes()[:40])
+    names = {"image": "picture", "text": "caption", "label": "kind"}
+    source = TfdsSource("train", str(folder), **names)
+    with pytest.raises(UserError, match=r"prepared.* train record 0: cannot be read \("):
+        source[0]
+    with pytest.raises(UserError, match=r"data\.source\.label='caption': is no whole number"):
+        TfdsSource("train", classes, **(names | {"label": "caption"}))
 
 
 def test_coco_captions_as_its_experiment_reads_them(tmp_path):

@@ -171,7 +171,7 @@ def test_conversations_in_files_need_the_files(tmp_path):
 
 
 def test_an_objective_that_the_data_does_not_serve():
-    with pytest.raises(UserError, match=r"needs .prompt_tokens. of data, which .*name=world"):
+    with pytest.raises(UserError, match=r"needs 'prompt_tokens' of data, which data.source does"):
         plan.prepare(run_config(**{"objective.prompt": True}), jax.devices()[:1])
 
 

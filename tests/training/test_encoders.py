@@ -350,7 +350,7 @@ def test_only_frozen_text_is_cached(tmp_path):
 
 
 def test_mistakes_are_named(bert, tmp_path):
-    with pytest.raises(UserError, match=r"text\.folder: missing"):
+    with pytest.raises(UserError, match=r"text\.folder=None: must name"):
         train(config({"name": "pretrained"}), tmp_path)
     with pytest.raises(UserError, match="no such folder"):
         train(config({"name": "pretrained", "folder": "/none"}), tmp_path)

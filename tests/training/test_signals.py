@@ -35,6 +35,17 @@ def test_what_runs_is_broken_off():
     assert after == []
 
 
+def test_what_runs_is_broken_off_though_it_catches_exceptions():
+    def stubborn():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Exception:
+            return "went on"
+
+    with Signals() as signals:
+        assert signals.run(stubborn) is None
+
+
 def test_a_compilation_is_not():
     after, begun = [], time.monotonic()
     with Signals() as signals:

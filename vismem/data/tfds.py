@@ -64,6 +64,11 @@ class TfdsSource:
         self._texts = texts
         self._class_name = getattr(nested(features, text), "int2str", None)
         self._labelled = label in features
+        if self._labelled and not is_number(features[label]):
+            raise UserError(
+                f"data.source.label={label!r}: is no whole number in {folder}; name another "
+                "feature, or one that it does not have"
+            )
         named = self._labelled and getattr(features[label], "num_classes", None)
         self.classes = dict(enumerate(features[label].names)) if named else {}
         # Encoded pictures go through our own decoding: limits, modes and names of errors are one.
@@ -86,7 +91,7 @@ class TfdsSource:
 
     def __getitem__(self, index: int) -> Example:
         place, turn = divmod(index, self._texts)
-        record, name = self._records[place], f"{self._where} record {place}"
+        record, name = self._record(place)
         image = record[self._names["image"]]
         texts, several = self._read(record, name)
         example = {
@@ -102,8 +107,19 @@ class TfdsSource:
     def text(self, index: int) -> str:
         """The text of an example, without decoding its picture."""
         place, turn = divmod(index, self._texts)
-        texts, _ = self._read(self._records[place], f"{self._where} record {place}")
+        texts, _ = self._read(*self._record(place))
         return texts[turn % len(texts)]
+
+    def _record(self, place: int) -> tuple[Mapping[str, Any], str]:
+        """A record, and what error lines call it."""
+        name = f"{self._where} record {place}"
+        try:
+            return self._records[place], name
+        except Exception as error:  # a shard that is missing or damaged: array_record's own
+            raise UserError(
+                f"{name}: cannot be read ({' '.join(str(error).split())}); restore its file or "
+                "prepare the data set again"
+            ) from error
 
     def _read(self, record: Mapping[str, Any], name: str) -> tuple[list[str], bool]:
         """The texts of a record that are not empty, and whether it may have several."""
@@ -118,6 +134,11 @@ class TfdsSource:
         if not texts:
             raise UserError(f"{name}: its text is empty; describe it or remove it")
         return texts, several
+
+
+def is_number(feature: Any) -> bool:
+    """Whether a feature of a data set is one whole number."""
+    return feature.shape == () and np.issubdtype(feature.np_dtype, np.integer)
 
 
 def nested(values: Mapping[str, Any], path: str) -> Any:

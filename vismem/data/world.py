@@ -38,7 +38,8 @@ class WorldSource:
         self._world, self._split = worlds.world(preset), split
         self._size, self._near_misses, self._examples = size, near_misses, examples
         self._options = {"lang": lang, "style": style, "count": count}
-        self.text(0)  # what is wrong with the options shows here, not in a thread of the loader
+        # What is wrong with the options shows here, not in a thread of the loader.
+        self._example(0).image(size)
 
     def __len__(self) -> int:
         return self._examples

@@ -11,6 +11,7 @@ from vismem import registry
 from vismem.errors import UserError
 from vismem.models import AUTOENCODERS
 from vismem.models.autoencoder import Autoencoder
+from vismem.objectives import OBJECTIVES
 from vismem.objectives.base import Batch, Metrics, Params, scaled
 
 PLAYER = "autoencoder"
@@ -135,4 +136,5 @@ def make_codec(image_size: int, options: Mapping[str, Any] | None) -> Codec | Pi
     options = {k: v for k, v in options.items() if k != "folder"}
     if "name" in options:
         return Codec(registry.build(AUTOENCODERS, options, "objective.autoencoder"), image_size)
-    return Autoencode(image_size=image_size, **options)
+    own = {"name": "autoencode", **options}
+    return registry.build(OBJECTIVES, own, "objective.autoencoder", image_size=image_size)

@@ -88,7 +88,7 @@ class GAN(Flow):
             )
         if self.critic_steps < 1:
             raise UserError(f"objective.critic_steps={self.critic_steps}: must be at least 1")
-        if len(self.widths) < 2 or self.codec.size % 2 ** len(self.widths):
+        if len(self.widths) < 2 or min(self.widths) < 1 or self.codec.size % 2 ** len(self.widths):
             raise UserError(
                 f"objective.widths={self.widths}: needs two maps or more, each of half the size of "
                 f"the one before, the first of the canvas, {self.codec.size} x {self.codec.size}"

@@ -16,7 +16,6 @@ from jax.sharding import Mesh
 from vismem import registry
 from vismem.config import RunConfig, plain
 from vismem.data import TOKENIZERS, pipeline
-from vismem.errors import UserError
 from vismem.objectives.base import Objective
 from vismem.parallel.mesh import batch_shards, check_batch, make_mesh
 from vismem.planning.chips import Chip, Gpu
@@ -171,14 +170,7 @@ def prepare(config: RunConfig, devices: Sequence[jax.Device]) -> Prepared:
     config = dataclasses.replace(config, painter=dataclasses.replace(config.painter, scan=True))
     check_batch(config.batch_size, mesh.shape, config.optimizer.accumulate)
     objective, batch = parts(config, mesh)
-    try:
-        layout = Layout(objective, config.optimizer, batch, mesh, steps=config.steps or 1)
-    except KeyError as error:
-        name, source = config.objective["name"], config.data.source["name"]
-        raise UserError(
-            f"objective.name={name}: needs {error} of data, which data.source.name={source} "
-            "does not have"
-        ) from error
+    layout = Layout(objective, config.optimizer, batch, mesh, steps=config.steps or 1)
     for cache in (text_cache, image_cache):
         batch = cache.shapes(config, objective, layout.optimizer, layout.shapes["params"], batch)
     return Prepared(mesh, objective, layout, batch)

@@ -42,27 +42,30 @@ def pretrained_folder(config: RunConfig, part: str) -> str | None:
     choice = getattr(config, part)
     if choice.get("name") != "pretrained":
         return None
-    if not isinstance(choice.get("folder"), str):
-        raise UserError(
-            f"{part}.folder: missing; {part}.name=pretrained reads an encoder from a folder"
-        )
-    return choice["folder"]
+    return as_folder(choice.get("folder"), f"{part}.folder")
 
 
 def t5_folder(config: RunConfig) -> str | None:
     """Where the T5 that writes a run's texts is read from, if the config has it begin with one."""
-    return config.text.get("folder") if config.text.get("name") == "t5" else None
+    if config.text.get("name") != "t5" or config.text.get("folder") is None:
+        return None
+    return as_folder(config.text["folder"], "text.folder")
 
 
 def autoencoder_folder(config: RunConfig) -> str | None:
     """Where the autoencoder on whose grid a run draws is read from, if the config has one: its
     `objective.autoencoder` is a folder, or says of one what is in it."""
     choice = config.objective.get("autoencoder")
-    if not isinstance(choice, Mapping):
-        return choice
-    if not isinstance(choice.get("folder"), str):
-        raise UserError("objective.autoencoder.folder: missing; the autoencoder is read from there")
-    return choice["folder"]
+    if isinstance(choice, Mapping):
+        return as_folder(choice.get("folder"), "objective.autoencoder.folder")
+    return choice if choice is None else as_folder(choice, "objective.autoencoder")
+
+
+def as_folder(value: Any, key: str) -> str:
+    """The folder that a config names."""
+    if not isinstance(value, str):
+        raise UserError(f"{key}={value!r}: must name a folder")
+    return value
 
 
 def resolve(config: RunConfig, tokenizer: Tokenizer, folder: Path) -> RunConfig:

@@ -12,8 +12,8 @@ EXIT_CODES = {signal.SIGTERM: 42, signal.SIGINT: 130}
 COMPILES = ("jax/_src/compiler.py", "jax/_src/interpreters/mlir.py")
 
 
-class Interrupted(Exception):
-    """Breaks off what `Signals.run` runs."""
+class Interrupted(BaseException):
+    """Breaks off what `Signals.run` runs; not an Exception, which code in there may catch."""
 
 
 def compiling(frame: FrameType | None) -> bool:

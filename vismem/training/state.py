@@ -16,6 +16,7 @@ from flax.traverse_util import unflatten_dict
 from jax.sharding import Mesh
 from jax.tree_util import DictKey
 
+from vismem.errors import UserError
 from vismem.objectives.base import Objective, Params
 from vismem.parallel import rules
 from vismem.random import named_key
@@ -38,6 +39,9 @@ class Layout:
     Args:
       batch: shape and dtype of each array of a batch.
       steps: of the whole run.
+
+    Raises:
+      UserError: the batch lacks what the objective learns from.
     """
 
     def __init__(
@@ -50,7 +54,15 @@ class Layout:
     ):
         self.objective, self.lora, self.batch = objective, config.lora, batch
         key = jax.random.key(0)
-        boxed = jax.eval_shape(self._boxed, key)
+        try:
+            boxed = jax.eval_shape(self._boxed, key)
+        except KeyError as error:
+            if error.args[0] in batch:
+                raise
+            raise UserError(
+                f"objective: needs {error} of data, which data.source does not have; "
+                "choose another of the two"
+            ) from error
         params = nn.unbox(boxed)
         # What belongs to no player stays as it is.
         lent = tuple((f"^{name}/", True) for name in params if name not in objective.players)
