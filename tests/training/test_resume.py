@@ -132,6 +132,8 @@ def test_seconds_count_on_where_a_run_goes_on(tmp_path, whole):
     shutil.copytree(whole, folder)
     about = folder / "checkpoints" / "12" / "about" / "metadata"
     about.write_text(json.dumps(json.loads(about.read_text()) | {"seconds": 1000.0}))
+    with (folder / "timings.jsonl").open("a") as timings:  # of a process that was killed
+        timings.write('{"step": 13, "seconds": 5.0}\n{"step": 14, "sec')
     summary = finish(folder, "steps=14")
     lines = map(json.loads, (folder / "timings.jsonl").read_text().splitlines())
     seconds = {line["step"]: line["seconds"] for line in lines}

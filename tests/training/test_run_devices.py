@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import toy
 from devices import EIGHT
 
+from vismem.training import run
 from vismem.training.loop import train
 
 pytestmark = pytest.mark.slow
@@ -69,3 +71,9 @@ def test_a_checkpoint_opens_on_another_mesh(tmp_path, on_eight):
     (folder / "checkpoints" / "12").rename(tmp_path / "gone")
     before = losses(folder)
     np.testing.assert_allclose(on_one_device(folder), before, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mesh", ["fsdp and tensor", "all axes"])
+def test_what_reads_a_run_takes_the_devices_that_are_here(on_eight, mesh):
+    *_, state = run.restore(toy.run_config(*MESHES[mesh]), on_eight[mesh])
+    assert {x.sharding.num_devices for x in jax.tree.leaves(state["ema"])} == {1}

@@ -1,5 +1,6 @@
 """Checkpoints of a run: state, place in the data, about the run. Only this module knows orbax."""
 
+import contextlib
 import json
 import logging
 import re
@@ -229,6 +230,8 @@ class Checkpoints:
             except Exception as error:  # tensorstore's and orbax's own, of many kinds
                 bad.append((self.path(step), error))
                 log.warning("%s", damaged(self.path(step), error))
+                if jax.process_count() > 1:
+                    raise self._alone(*bad[0]) from error
                 continue
             if bad and not self.read_only:
                 self._manager.close()
@@ -238,6 +241,14 @@ class Checkpoints:
         if bad:
             raise self._unreadable(*bad[0])
         return None
+
+    def _alone(self, path: Path, error: Exception) -> UserError:
+        """Of several hosts the others may have read the checkpoint, and wait for this one now: they
+        end when it does, and begin again with a checkpoint that none of them sets aside."""
+        if not self.read_only:
+            with contextlib.suppress(OSError):  # another host has done it
+                set_aside([path])
+        return UserError(f"{damaged(path, error)}; run the same command again")
 
     def _unreadable(self, path: Path, error: Exception) -> UserError:
         return UserError(

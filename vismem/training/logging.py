@@ -55,7 +55,7 @@ class RunLog:
         )
         self._task = self._progress.add_task("", total=steps, completed=step, state="compiling")
         self._metrics = self.path.open("a")
-        self._timings = (folder / "timings.jsonl").open("a")
+        self._timings = keep_steps(folder / "timings.jsonl", step).open("a")
         self._events = Events(folder / "tensorboard", step)
 
     def __enter__(self) -> "RunLog":
@@ -172,6 +172,23 @@ def keep_lines(path: Path, count: int) -> int:
     if len(lines) > count:
         write_whole(path, "".join(lines[:count]))
     return min(len(lines), count)
+
+
+def keep_steps(path: Path, step: int) -> Path:
+    """Cuts a file of lines that each have a `step` down to those up to `step`, without what a full
+    disk left half written."""
+
+    def counts(line: str) -> bool:
+        try:
+            return json.loads(line)["step"] <= step
+        except (ValueError, LookupError, TypeError):
+            return False
+
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    kept = [line for line in lines if counts(line)]
+    if len(kept) < len(lines):
+        write_whole(path, "".join(kept))
+    return path
 
 
 def write_whole(path: Path, text: str) -> None:

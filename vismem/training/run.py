@@ -31,7 +31,7 @@ from vismem.objectives import OBJECTIVES
 from vismem.objectives.autoencode import PLAYER
 from vismem.objectives.base import Objective
 from vismem.parallel import hosts
-from vismem.parallel.mesh import make_mesh
+from vismem.parallel.mesh import MeshConfig, make_mesh
 from vismem.pretrained import checkpoint
 from vismem.training import encoders
 from vismem.training.checkpoint import Checkpoints
@@ -150,13 +150,16 @@ def make_evaluators(
 def restore(
     config: RunConfig, folder: Path, step: int | None = None
 ) -> tuple[Objective, Tokenizer, Mesh, State]:
-    """A run as its newest checkpoint, or that of `step`, has it; the source of its data is not
-    needed."""
+    """A run as its newest checkpoint, or that of `step`, has it; neither the source of its data nor
+    the devices that it was trained on are needed."""
     with Checkpoints(folder, config.checkpoint, read_only=True) as checkpoints:
         about = checkpoints.about()
         tokenizer = tokenizers.load(folder / TOKENIZER)
         config = encoders.resolve(config, tokenizer, folder)
-        mesh = make_mesh(config.mesh)
+        try:
+            mesh = make_mesh(config.mesh)
+        except UserError:  # there are other devices here
+            mesh = make_mesh(MeshConfig(data=1, fsdp=-1))
         objective = make_objective(config, tokenizer, mesh)
         batch = {
             name: jax.ShapeDtypeStruct(tuple(shape), dtype)
