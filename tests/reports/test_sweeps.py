@@ -293,6 +293,7 @@ def test_code_is_other_where_it_makes_numbers(tmp_path, monkeypatch):
         ('"rows"', '"lines"', "sweep.lines.*unknown key; did you mean 'sweep.rows'"),
         ('"no memory": {', '"full.": {', "full, full, long; rename one"),
         ("(0, 1, 2)", "()", "at least one"),
+        ("(0, 1, 2)", "(0, 1, 0)", "sweep.seeds=(0, 1, 0): one is given twice; leave it out"),
         ("memory.enabled", "memry.enabled", "unknown key; did you mean 'memory.enabled'"),
     ],
 )
@@ -302,10 +303,18 @@ def test_mistakes_in_a_sweep(experiment, tmp_path, old, new, said):
         sweeps.runs(experiment)
 
 
-def test_mistakes_in_a_table(experiment, tmp_path, commit):
-    (tmp_path / experiment).write_text(EXPERIMENT.replace('"min"', '"least"'))
-    with pytest.raises(UserError, match=r"table\.loss\.best='least'"):
-        sweep_table.make(experiment, commit)
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"min"', '"least"', "table.loss.best='least'"),
+        ("def table():", "def table():\n    return None", "table=None: expected Mapping"),
+        ("def table():", "def table():\n    return {}", "table: needs at least one column"),
+    ],
+)
+def test_mistakes_in_a_table(experiment, tmp_path, old, new, said):
+    (tmp_path / experiment).write_text(EXPERIMENT.replace(old, new))
+    with pytest.raises(UserError, match=re.escape(said)):
+        sweep_table.make(experiment)
 
 
 def test_the_command_writes_three_files(swept, commit, capsys):

@@ -7,12 +7,14 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from vismem import config
+from vismem.errors import UserError
+from vismem.registry import check_type
 from vismem.reports import sweeps
 from vismem.reports.statistics import interval, paired_bootstrap, pairs_needed
 from vismem.reports.sweeps import Run
@@ -116,10 +118,11 @@ def make(file: str, commit: str | None = None) -> Rows:
       commit: whose runs are shown; by default those that the code as it is here would make.
     """
     commit = commit and sweeps.revision(commit)
-    columns = {
-        title: config.freeze(Column, options, f"table.{title}")
-        for title, options in sweeps.declared(file, "table").items()
-    }
+    declared = config.plain(sweeps.declared(file, "table"))
+    check_type(declared, Mapping, "table")
+    if not declared:
+        raise UserError("table: needs at least one column")
+    columns = {t: config.freeze(Column, c, f"table.{t}") for t, c in declared.items()}
     rows: dict[str, list[Run]] = {}
     for run in sweeps.runs(file):
         rows.setdefault(run.row, []).append(run)
