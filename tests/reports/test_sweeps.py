@@ -147,6 +147,7 @@ def test_three_seeds_are_too_few_for_a_star_and_eight_are_not(tmp_path, monkeypa
     table = sweep_table.make("memory.py", commit)
     assert [row[0].significant for row in table] == [False, True, False]
     assert "* differs from 'full' at p < 0.05" in sweep_table.note(table)
+    assert "uncorrected for several comparisons" in sweep_table.note(table)
     assert "$^{*}$" in sweep_table.latex(table)
 
 
@@ -154,6 +155,7 @@ def test_a_note_says_that_few_seeds_show_nothing(swept, commit):
     said = sweep_table.note(sweep_table.make(swept, commit))
     assert "p < 0.05 takes 6 seeds" in said
     assert "differs" not in said
+    assert "best in bold;" in said
 
 
 def test_a_commit_must_be_known(swept, commit, capsys):
@@ -219,7 +221,9 @@ def test_a_cell_without_all_of_its_runs_shows_no_number(swept, commit, damage, s
     assert broken[0] == f"*{said}* [1]"
     assert not re.search(r"\d ±", broken[0] + broken[1])
     assert all("±" in cell for row in others for cell in row)
-    assert all(row[0].p is None for row in sweep_table.make(swept, commit))
+    table = sweep_table.make(swept, commit)
+    assert all(row[0].p is None for row in table)
+    assert "best in bold, of the rows that have a number;" in sweep_table.note(table)
 
 
 def test_code_that_was_not_committed_makes_no_number(swept, commit):

@@ -192,7 +192,11 @@ def note(rows: Rows) -> str:
     star = f"* differs from {rows[0][0].row!r} at p < {SIGNIFICANT}"
     if seeds < (least := pairs_needed(SIGNIFICANT)):
         star = f"no row is marked as different: p < {SIGNIFICANT} takes {least} seeds"
-    return f"Mean over seeds ({seeds}){spread}; best in bold; {star} (paired bootstrap over seeds)."
+    bold = "best in bold"
+    if any(cell.missing for row in rows for cell in row):
+        bold += ", of the rows that have a number"
+    test = "paired bootstrap over seeds, uncorrected for several comparisons"
+    return f"Mean over seeds ({seeds}){spread}; {bold}; {star} ({test})."
 
 
 def markdown(rows: Rows) -> str:
