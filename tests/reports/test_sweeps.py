@@ -1,6 +1,7 @@
 """Sweeps and their tables, on run folders as training leaves them."""
 
 import csv
+import errno
 import json
 import re
 import subprocess
@@ -322,10 +323,29 @@ def test_mistakes_in_a_table(experiment, tmp_path, old, new, said):
 
 
 def test_the_command_writes_three_files(swept, commit, capsys):
-    assert cli.main(["table", swept, "--commit", commit]) == 0
+    """Those of a commit beside those of the code as it is."""
+    assert cli.main(["table", swept, "--commit", "HEAD"]) == 0
     assert "92.0 ± 2.5" in capsys.readouterr().out
+    assert cli.main(["table", swept]) == 0
     for ending in ("md", "tex", "csv"):
-        assert "81.0" in (sweeps.RUNS / "memory" / f"table.{ending}").read_text()
+        assert "81.0" in (sweeps.RUNS / f"memory/table-{commit[:7]}.{ending}").read_text()
+        assert (sweeps.RUNS / f"memory/table.{ending}").exists()
+
+
+def test_files_are_never_half_written(swept, monkeypatch, capsys):
+    """And of two launchers that write a status page at once, either's will do."""
+    old = [sweeps.RUNS / "memory/table.csv", sweeps.RUNS / "memory/status.html"]
+    for path in old:
+        path.write_text("old")
+
+    def fail(source, target):
+        raise FileNotFoundError(errno.ENOENT, "No such file", str(source))
+
+    monkeypatch.setattr("os.replace", fail)
+    assert cli.main(["table", swept]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    status.write(old[1], sweeps.runs(swept))
+    assert [path.read_text() for path in old] == ["old", "old"]
 
 
 def test_the_status_page_says_how_far_each_run_is(swept, tmp_path):

@@ -18,6 +18,7 @@ from vismem.registry import check_type
 from vismem.reports import sweeps
 from vismem.reports.statistics import interval, paired_bootstrap, pairs_needed
 from vismem.reports.sweeps import Run
+from vismem.training.logging import write_whole
 
 SIGNIFICANT = 0.05
 FIELDS = (  # of the CSV
@@ -278,11 +279,14 @@ def comma_separated(rows: Rows) -> str:
     return text.getvalue()
 
 
-def save(file: str, rows: Rows) -> list[Path]:
-    """Writes table.md, table.tex and table.csv beside the runs; returns their paths."""
+def save(file: str, rows: Rows, commit: str | None = None) -> list[Path]:
+    """Writes table.md, table.tex and table.csv beside the runs; of a commit's runs, as `make` was
+    told, table-89689e7.md and so on. Returns their paths."""
     folder = sweeps.RUNS / sweeps.name(file)
     folder.mkdir(parents=True, exist_ok=True)
+    stem = f"table-{sweeps.revision(commit)[:7]}" if commit else "table"
     texts = {"md": markdown(rows), "tex": latex(rows), "csv": comma_separated(rows)}
-    for ending, text in texts.items():
-        (folder / f"table.{ending}").write_text(text)
-    return [folder / f"table.{ending}" for ending in texts]
+    paths = [folder / f"{stem}.{ending}" for ending in texts]
+    for path, text in zip(paths, texts.values()):
+        write_whole(path, text)
+    return paths
