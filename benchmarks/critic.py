@@ -13,6 +13,7 @@ OUT.md, the table, and OUT.png, the figure.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from sklearn.metrics import roc_curve
 
 import vismem
 from vismem import config as configs
-from vismem.errors import UserError
+from vismem.errors import UserError, exit_code
 from vismem.evaluation.agreement import agreement, rank_correlation, varies
 from vismem.training.checkpoint import Checkpoints
 from vismem.worlds import clauses, oracle
@@ -107,15 +108,11 @@ def plot(steps: Sequence[int], cosines: np.ndarray, right: np.ndarray) -> Figure
 
 
 def main() -> None:
-    parser = arguments(__doc__, set="val", count=128, out=Path("critic"))
-    options = parser.parse_args()
-    try:
-        steps, cosines, right, threshold = judge(options)
-    except UserError as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
+    options = arguments(__doc__, set="val", count=128, out=Path("critic")).parse_args()
+    steps, cosines, right, threshold = judge(options)
     table = markdown(steps, cosines, right, threshold)
     save(options.out, table, plot(steps, cosines, right))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code("critic.py", main))

@@ -6,11 +6,13 @@ python benchmarks/data.py --folder ../shared/data/emoji       pictures of a fold
 
 import argparse
 import itertools
+import sys
 import time
 from collections.abc import Callable, Sequence
 
 from vismem.data import DataConfig, pipeline, source, tokenizers
 from vismem.data.images import fit
+from vismem.errors import exit_code
 
 
 def cpu_ms(function: Callable[[int], object], count: int) -> float:
@@ -74,4 +76,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code("data.py", main))

@@ -11,6 +11,7 @@ measured on, which would be fooled. A figure goes to --out, a table to the termi
 """
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from vismem.data import DataConfig
 from vismem.drawing.artist import DrawConfig
 from vismem.drawing.diversity import CADS, PLAIN, Repulsion, Slots
 from vismem.drawing.diversity import Diversity as Method
+from vismem.errors import exit_code
 from vismem.evaluation.diversity import Diversity
 from vismem.evaluation.encoder import Encoder
 from vismem.parallel.mesh import MeshConfig, make_mesh
@@ -122,4 +124,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code("diversity.py", main))

@@ -7,11 +7,13 @@ right if the caption's own claim holds of it, whatever it was drawn from.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import vismem
 from vismem import config as configs
 from vismem.data import DataConfig
+from vismem.errors import exit_code
 from vismem.evaluation.claims import Claims, score
 
 
@@ -36,4 +38,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code("expansion.py", main))

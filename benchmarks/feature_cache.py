@@ -12,6 +12,7 @@ are less touched by that than the clock's.
 import argparse
 import dataclasses
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ import jax
 
 from vismem import config as configs
 from vismem.data import pipeline, source
+from vismem.errors import exit_code
 from vismem.parallel import hosts
 from vismem.parallel.mesh import make_mesh
 from vismem.reports import sweeps
@@ -83,4 +85,4 @@ def measure(config: configs.RunConfig, make_cache, folder: Path, rounds: int) ->
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code("feature_cache.py", main))

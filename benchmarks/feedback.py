@@ -14,6 +14,7 @@ Writes OUT.md, the table, and OUT.png, the figure.
 """
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ from vismem import registry, worlds
 from vismem.data import DataConfig
 from vismem.drawing import STRATEGIES
 from vismem.drawing.feedback import Best, improve
-from vismem.errors import UserError
+from vismem.errors import UserError, exit_code
 from vismem.evaluation.claims import SETS
 from vismem.evaluation.critic import Critic
 from vismem.worlds import clauses, oracle
@@ -187,12 +188,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--threshold", type=float, help="a cosine; if none, as above")
     options = parser.parse_args()
-    try:
-        results, threshold = compare(options)
-    except UserError as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
+    results, threshold = compare(options)
     save(options.out, markdown(results, threshold, options.count), plot(results))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code("feedback.py", main))

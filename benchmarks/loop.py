@@ -13,6 +13,7 @@ and by these and the optimizer's.
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ import numpy as np
 
 from vismem import config as configs
 from vismem.__main__ import use_huge_pages
+from vismem.errors import exit_code
 from vismem.evaluation import EVALUATORS
 from vismem.parallel import hosts
 from vismem.training import loop
@@ -117,4 +119,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     use_huge_pages()  # as `vismem train` does
-    main()
+    sys.exit(exit_code("loop.py", main))

@@ -9,6 +9,7 @@ the same, which is checked.
 
 import argparse
 import statistics
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import numpy as np
 from vismem import config as configs
 from vismem.drawing import solvers
 from vismem.drawing.scan import Guidance, draw
+from vismem.errors import exit_code
 from vismem.models.generator import Carry
 from vismem.objectives.masked import CERTAIN
 from vismem.objectives.raster import Raster, number, read, write
@@ -87,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code("raster.py", main))

@@ -10,6 +10,7 @@ that the core worked. Parameters are as initialised: what a run would begin with
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -18,9 +19,11 @@ import numpy as np
 
 from vismem import config as configs
 from vismem.config import RunConfig
+from vismem.errors import UserError, exit_code
 from vismem.parallel import hosts
 from vismem.parallel.mesh import make_mesh
 from vismem.planning import plan
+from vismem.registry import nearest
 from vismem.reports import sweeps
 from vismem.training.state import Layout
 from vismem.training.step import compiled, make_train_step
@@ -59,6 +62,9 @@ def main() -> None:
     options = parser.parse_args()
     planned = {made.row: made.config for made in sweeps.runs(options.file)}
     rows = options.rows or list(planned)
+    for row in rows:
+        if row not in planned:
+            raise UserError(f"{row!r}: not a row of {options.file}; {nearest(row, planned)}")
     blocks = [block(configs.run_config(planned[row]), options.steps) for row in rows]
     taken = [[take() for take in blocks] for _ in range(options.rounds)]
     for row, seconds in zip(rows, zip(*taken)):
@@ -70,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code("rows.py", main))

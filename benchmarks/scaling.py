@@ -13,12 +13,14 @@ with as many examples a chip throughout. It needs `pip install -e ".[plan]"`.
 
 import argparse
 import dataclasses
+import sys
 import time
 
 import jax
 import numpy as np
 
 from vismem import config as configs
+from vismem.errors import exit_code
 from vismem.parallel import hosts
 from vismem.parallel.mesh import make_mesh
 from vismem.planning import plan
@@ -117,4 +119,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code("scaling.py", main))

@@ -10,6 +10,7 @@ remat, laid out R times ("laid out").
 
 import contextlib
 import statistics
+import sys
 import time
 from unittest import mock
 
@@ -20,6 +21,7 @@ import jax.numpy as jnp
 from vismem import config as configs
 from vismem.drawing.scan import Guidance, draw
 from vismem.drawing.solvers import Euler
+from vismem.errors import exit_code
 from vismem.objectives.flow import PLAYER, Flow
 
 VOCABULARY, LENGTH = 300, 24
@@ -94,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code("scan.py", main))

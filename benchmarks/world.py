@@ -11,6 +11,7 @@ objects, places within 2 px of 32.
 import argparse
 import io
 import os
+import sys
 import time
 from collections.abc import Callable
 
@@ -21,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from vismem import worlds
+from vismem.errors import exit_code
 from vismem.worlds import oracle
 from vismem.worlds.render import render
 from vismem.worlds.scene import PRESETS, sample_scene
@@ -78,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code("world.py", main))

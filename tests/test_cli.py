@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -243,6 +245,7 @@ def test_a_run_is_named_after_its_file_and_argument(tmp_path, monkeypatch, spec,
         (OSError(errno.ENOSPC, "No space left on device"), 2),
         (FileNotFoundError(errno.ENOENT, "No such file", "mine.png"), 2),
         (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), None),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), None),
     ],
 )
 def test_of_the_systems_errors_those_of_files_are_one_line(error, code, monkeypatch, capsys):
@@ -254,8 +257,24 @@ def test_of_the_systems_errors_those_of_files_are_one_line(error, code, monkeypa
     monkeypatch.setattr(commands, "report", fail)
     fail.__name__ = "report"
     if code is None:
-        with pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionError):
             cli.main(["report", "run"])
     else:
         assert cli.main(["report", "run"]) == code
         assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("length", [1, 1_000_000])  # it shows at the end, or while it is printed
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_reader_that_leaves_ends_a_command_quietly(length, buffered):
+    code = (
+        "import sys\nfrom vismem import cli, commands\n"
+        f"def report(options): print('x' * {length})\n"
+        "commands.report = report\nsys.exit(cli.main(['report', 'run']))"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, *([] if buffered else ["-u"]), "-c", code]
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, "")

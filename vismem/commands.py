@@ -198,12 +198,13 @@ def sweep(options: argparse.Namespace) -> int:
 
 
 def table(options: argparse.Namespace) -> None:
-    """Makes table.md, table.tex and table.csv of an experiment's runs, beside them."""
+    """Makes table.md, table.tex and table.csv of an experiment's runs, beside them; of a commit's
+    runs, files with its name in theirs."""
     from vismem.reports import sweep_table
 
     rows = sweep_table.make(options.file, options.commit)
     print(sweep_table.markdown(rows))
-    print(*sweep_table.save(options.file, rows))
+    print(*sweep_table.save(options.file, rows, options.commit))
 
 
 def compare(options: argparse.Namespace) -> None:

@@ -1,5 +1,41 @@
-"""The one exception for what a user can put right: one line on the command line, exit code 2."""
+"""What a user can put right: one exception, one line on the command line, exit code 2."""
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk, which the system says without a file's name
 
 
 class UserError(Exception):
     """A mistake in a config, a file or a command. The message names the thing and the remedy."""
+
+
+def exit_code(program: str, work: Callable[[], int | None]) -> int:
+    """Does the work of a command line, and returns the exit code that it ends with.
+
+    Args:
+      program: whose name a line about a mistake begins with.
+      work: returns the exit code, None for 0.
+    """
+    try:
+        code = work() or 0
+        print(end="", flush=True)  # here, where it can still be seen that nobody reads
+        return code
+    except BrokenPipeError:
+        try:
+            print(flush=True)
+        except BrokenPipeError:  # it is the output's, whose reader has left, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again
+            return 128 + signal.SIGPIPE
+        raise
+    # Files that the system refuses, and bytes that are no text, are the user's to put right too.
+    except (UserError, OSError, UnicodeError) as error:
+        if isinstance(error, OSError) and not (error.filename or error.errno in FULL):
+            raise
+        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130

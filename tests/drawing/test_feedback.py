@@ -304,7 +304,9 @@ def test_the_benchmark_corrects_what_converses(monkeypatch, tmp_path):
     Path("config.json").write_text(json.dumps({"data": data}))
     command = "feedback.py . towers --count 2 --rounds 2 --threshold 1 --out table"
     monkeypatch.setattr("sys.argv", command.split())
-    runpy.run_path(str(ROOT / "benchmarks" / "feedback.py"), run_name="__main__")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "benchmarks" / "feedback.py"), run_name="__main__")
+    assert ended.value.code == 0
     table = Path("table.md").read_text()
     assert all(f"| {name} | 2 |" in table for name in STRATEGIES)
     assert Path("table.png").exists()

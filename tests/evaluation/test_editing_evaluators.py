@@ -176,5 +176,3 @@ def test_sources_that_do_not_fit_are_named():
         EditScores(artist=None, data=TALKS, seed=0)
     with pytest.raises(UserError, match=r"data\.source\.name='edits'"):
         Corrections(artist=None, data=EDITS, seed=0)
-    with pytest.raises(UserError, match="corrections=-1: must not be negative"):
-        Corrections(artist=None, data=TALKS, seed=0, corrections=-1)

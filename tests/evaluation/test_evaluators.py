@@ -12,6 +12,8 @@ from vismem import worlds
 from vismem.data import DataConfig
 from vismem.drawing.artist import Drawing
 from vismem.errors import UserError
+from vismem.evaluation import EVALUATORS
+from vismem.evaluation.base import check_counts
 from vismem.evaluation.claims import Claims, score
 from vismem.evaluation.grid import Grid
 from vismem.evaluation.loss import ValidationLoss
@@ -19,6 +21,7 @@ from vismem.evaluation.nearest import nearest
 from vismem.evaluation.reconstruction import Reconstruction
 from vismem.evaluation.speed import Speed
 from vismem.objectives.autoencode import Autoencode
+from vismem.registry import resolve
 
 TINY = DataConfig(source={"name": "world", "preset": "tiny"})
 
@@ -175,5 +178,29 @@ def test_the_loss_takes_batches_that_the_mesh_divides():
     assert len(next(loss.open())["image"]) == 16
     with pytest.raises(UserError, match=r"finds 7 examples of 'val' .* cuts a batch into 8 parts"):
         ValidationLoss(**given, count=7)
-    with pytest.raises(UserError, match="batch_size=-8: must be at least 1"):
-        ValidationLoss(**given, batch_size=-8)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "least"),
+    [
+        ("speed", "rounds", 0, 1),
+        ("loss", "batch_size", -8, 1),
+        ("distribution", "subset", 0, 1),
+        ("dialogues", "turns", 0, 1),  # which may be None as well
+        ("probe", "shots", (5, 0), 1),
+        ("corrections", "corrections", -1, 0),
+    ],
+)
+def test_too_few_of_anything_is_one_line(name, option, value, least):
+    evaluator = resolve(EVALUATORS, name, "name")
+    with pytest.raises(UserError) as error:
+        check_counts(evaluator, {"name": name, "every": 0, option: value}, "evaluators.e")
+    assert str(error.value) == f"evaluators.e.{option}={value}: must be at least {least}"
+    check_counts(evaluator, {option: (5, least) if option == "shots" else least}, "evaluators.e")
+
+
+def test_an_amount_may_be_0():
+    """And what is of another type, or no option, is the registry's to name."""
+    evaluator = resolve(EVALUATORS, "expansions", "name")
+    options = {"temperature": 0, "samples": "many", "split": 0, "seed": 0, "colour": 0}
+    check_counts(evaluator, options, "evaluators.e")

@@ -91,6 +91,9 @@ def test_what_cannot_be_compared_is_one_line(model, capsys):
     code, said = verify(model, capsys, last_hidden_state=model[1][:1])
     assert code == 2
     assert "is [1, 4, 8]; the model gives [2, 4, 8]" in said
+    code, said = verify(model, capsys)
+    assert code == 2
+    assert "outputs.npz: no arrays" in said
     (model[0] / "outputs.npz").write_bytes(b"PK")
     assert cli.main(["verify", str(model[0])]) == 2
     (model[0] / "outputs.npz").unlink()

@@ -23,9 +23,19 @@ def test_reads_each_number_at_its_step(run):
     assert "critic/grad_norm" not in read
 
 
-def test_reads_numbers_against_seconds_where_they_are_known(run):
-    (run / "timings.jsonl").write_text('{"step": 20, "seconds": 7.5}\n')
-    assert curves.read(run, "seconds")["test/exact_claim"] == ([7.5], [0.5])
+def test_seconds_lie_in_proportion_between_those_that_are_known(run):
+    """Evaluations fall between the steps that are logged. Those of the part of a run that was cut
+    off and taken again come first."""
+    times = [(1, 2.0), (30, 40.0), (16, 6.0), (24, 10.0), (30, 20.0)]
+    known = [json.dumps({"step": step, "seconds": seconds}) for step, seconds in times]
+    (run / "timings.jsonl").write_text("\n".join(known))
+    read = curves.read(run, "seconds")
+    assert read["test/exact_claim"] == ([8.0, 20.0], [0.5, 0.75])  # steps 20, and 40 after the last
+    assert read["loss"][0][0] == 2
+    assert read["loss"][0] == sorted(read["loss"][0])
+    (run / "timings.jsonl").write_text("")
+    with pytest.raises(UserError, match="no times yet"):
+        curves.read(run, "seconds")
 
 
 def test_parts_of_a_measure_share_its_panel(run):

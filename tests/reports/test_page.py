@@ -1,5 +1,6 @@
 """A run's page, as it is written and as a browser shows it."""
 
+import errno
 import json
 import re
 import shutil
@@ -80,6 +81,16 @@ def test_a_damaged_summary_is_a_user_s_error(run, capsys, text):
     (run / "summary.json").write_text(text)
     assert cli.main(["report", str(run)]) == 2
     assert "summary.json: damaged" in capsys.readouterr().err
+
+
+def test_a_page_is_never_half_written(run, monkeypatch):
+    def fail(source, target):
+        raise PermissionError(errno.EACCES, "Permission denied", str(target))
+
+    (run / "page.html").write_text("old")
+    monkeypatch.setattr("os.replace", fail)
+    assert cli.main(["report", str(run)]) == 2
+    assert (run / "page.html").read_text() == "old"
 
 
 def test_no_run_is_a_user_s_error(tmp_path, capsys):

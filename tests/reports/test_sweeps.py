@@ -1,6 +1,7 @@
 """Sweeps and their tables, on run folders as training leaves them."""
 
 import csv
+import errno
 import json
 import re
 import subprocess
@@ -149,6 +150,7 @@ def test_three_seeds_are_too_few_for_a_star_and_eight_are_not(tmp_path, monkeypa
     table = sweep_table.make("memory.py", commit)
     assert [row[0].significant for row in table] == [False, True, False]
     assert "* differs from 'full' at p < 0.05" in sweep_table.note(table)
+    assert "uncorrected for several comparisons" in sweep_table.note(table)
     assert "$^{*}$" in sweep_table.latex(table)
 
 
@@ -156,6 +158,7 @@ def test_a_note_says_that_few_seeds_show_nothing(swept, commit):
     said = sweep_table.note(sweep_table.make(swept, commit))
     assert "p < 0.05 takes 6 seeds" in said
     assert "differs" not in said
+    assert "best in bold;" in said
 
 
 def test_a_commit_must_be_known(swept, commit, capsys):
@@ -222,7 +225,9 @@ def test_a_cell_without_all_of_its_runs_shows_no_number(swept, commit, damage, s
     assert broken[0] == f"*{said}* [1]"
     assert not re.search(r"\d ±", broken[0] + broken[1])
     assert all("±" in cell for row in others for cell in row)
-    assert all(row[0].p is None for row in sweep_table.make(swept, commit))
+    table = sweep_table.make(swept, commit)
+    assert all(row[0].p is None for row in table)
+    assert "best in bold, of the rows that have a number;" in sweep_table.note(table)
 
 
 def test_code_that_was_not_committed_makes_no_number(swept, commit):
@@ -301,6 +306,7 @@ def test_code_is_other_where_it_makes_numbers(tmp_path, monkeypatch):
         ('"rows"', '"lines"', "sweep.lines.*unknown key; did you mean 'sweep.rows'"),
         ('"no memory": {', '"full.": {', "full, full, long; rename one"),
         ("(0, 1, 2)", "()", "at least one"),
+        ("(0, 1, 2)", "(0, 1, 0)", "sweep.seeds=(0, 1, 0): one is given twice; leave it out"),
         ("memory.enabled", "memry.enabled", "unknown key; did you mean 'memory.enabled'"),
     ],
 )
@@ -310,17 +316,44 @@ def test_mistakes_in_a_sweep(experiment, tmp_path, old, new, said):
         sweeps.runs(experiment)
 
 
-def test_mistakes_in_a_table(experiment, tmp_path, commit):
-    (tmp_path / experiment).write_text(EXPERIMENT.replace('"min"', '"least"'))
-    with pytest.raises(UserError, match=r"table\.loss\.best='least'"):
-        sweep_table.make(experiment, commit)
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"min"', '"least"', "table.loss.best='least'"),
+        ("def table():", "def table():\n    return None", "table=None: expected Mapping"),
+        ("def table():", "def table():\n    return {}", "table: needs at least one column"),
+    ],
+)
+def test_mistakes_in_a_table(experiment, tmp_path, old, new, said):
+    (tmp_path / experiment).write_text(EXPERIMENT.replace(old, new))
+    with pytest.raises(UserError, match=re.escape(said)):
+        sweep_table.make(experiment)
 
 
 def test_the_command_writes_three_files(swept, commit, capsys):
-    assert cli.main(["table", swept, "--commit", commit]) == 0
+    """Those of a commit beside those of the code as it is."""
+    assert cli.main(["table", swept, "--commit", "HEAD"]) == 0
     assert "92.0 ± 2.5" in capsys.readouterr().out
+    assert cli.main(["table", swept]) == 0
     for ending in ("md", "tex", "csv"):
-        assert "81.0" in (sweeps.RUNS / "memory" / f"table.{ending}").read_text()
+        assert "81.0" in (sweeps.RUNS / f"memory/table-{commit[:7]}.{ending}").read_text()
+        assert (sweeps.RUNS / f"memory/table.{ending}").exists()
+
+
+def test_files_are_never_half_written(swept, monkeypatch, capsys):
+    """And of two launchers that write a status page at once, either's will do."""
+    old = [sweeps.RUNS / "memory/table.csv", sweeps.RUNS / "memory/status.html"]
+    for path in old:
+        path.write_text("old")
+
+    def fail(source, target):
+        raise FileNotFoundError(errno.ENOENT, "No such file", str(source))
+
+    monkeypatch.setattr("os.replace", fail)
+    assert cli.main(["table", swept]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    status.write(old[1], sweeps.runs(swept))
+    assert [path.read_text() for path in old] == ["old", "old"]
 
 
 def test_the_status_page_says_how_far_each_run_is(swept, tmp_path):

@@ -116,7 +116,8 @@ def test_durations(settings, steps):
     ("setting", "said"),
     [
         ("evaluators.norm.every=-1", "evaluators.norm.every=-1: must not be negative"),
-        ("evaluators.norm.count=0", "evaluators.norm.count=0: must be at least 1"),
+        ("evaluators.norm={'name': 'speed', 'rounds': 0}", "norm.rounds=0: must be at least 1"),
+        ("evaluators.norm={'every': 1}", "evaluators.norm: needs a 'name'"),
         ("evaluators.norm.every=x", "evaluators.norm.every='x': expected int"),
         ("evaluators.norm.colour=1", "evaluators.norm.colour: unknown key"),
         ("mesh.data=3", "mesh.data=3.* takes 3 devices"),

@@ -8,14 +8,22 @@ import jax
 import numpy as np
 from PIL import Image
 
+from vismem.errors import UserError
 from vismem.parallel import hosts
+from vismem.registry import parameters
+
+COUNTS = (int, int | None, tuple[int, ...])  # types of options that say how many
 
 Numbers = dict[str, float | Image.Image]
 Arrays = Mapping[str, np.ndarray]
 
 
 class Evaluator(Protocol):
-    """Measures a state. A number that reaches a table comes from one of these."""
+    """Measures a state. A number that reaches a table comes from one of these.
+
+    Its options of whole numbers say how many, and are at least 1, or 0 if it names them in
+    `MAY_BE_0`.
+    """
 
     def run(self, state: dict[str, Any]) -> Numbers:
         """Name -> number, or a figure as a Pillow image. One host does it alone.
@@ -33,6 +41,21 @@ class SharedEvaluator(Evaluator, Protocol):
 
     def join(self, shares: Sequence[Arrays]) -> Numbers:
         """What `run` returns, from the shares of all."""
+
+
+def check_counts(evaluator: type, options: Mapping[str, Any], key: str) -> None:
+    """One line, before the training, if one of an evaluator's whole numbers is too small.
+
+    Args:
+      options: of the evaluator, in the config under `key`; of any type.
+    """
+    declared = parameters(evaluator) | {"seed": None}  # which is the run's
+    for option, value in options.items():
+        if declared.get(option) in COUNTS:
+            least = int(option not in getattr(evaluator, "MAY_BE_0", ()))
+            found = value if isinstance(value, tuple) else (value,)
+            if any(isinstance(x, int) and x < least for x in found):
+                raise UserError(f"{key}.{option}={value}: must be at least {least}")
 
 
 def shared(

@@ -37,6 +37,8 @@ class Corrections:
       corrections: the most of one drawing.
     """
 
+    MAY_BE_0 = ("corrections",)
+
     def __init__(
         self,
         *,
@@ -51,8 +53,6 @@ class Corrections:
         source = data.source
         if source.get("name") != "dialogue":
             raise UserError(f"evaluators: corrections: data.source.name={source.get('name')!r}")
-        if corrections < 0:
-            raise UserError(f"evaluators: corrections={corrections}: must not be negative")
         dialogue = worlds.dialogue(source.get("preset", "tiny"))
         turns = turns or source.get("turns") or dialogue.form.turns[1]
         lang = source.get("lang", "en")

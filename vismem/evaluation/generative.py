@@ -46,8 +46,6 @@ class Generative:
                 f"evaluators: generative: {name} has no loss of a picture with a text; leave it "
                 "out, or take an objective that draws without a critic, such as flow"
             )
-        if draws < 1:
-            raise UserError(f"evaluators: generative: draws={draws}: must be at least 1")
         self.split, self.task = split, classes(data, split, count, (template,))
         self.images = np.stack([fit(image, data.size) for image in self.task.images])
         self.tokens = np.stack(

@@ -38,8 +38,6 @@ class ValidationLoss:
         count: int = 1024,
         batch_size: int = 128,
     ):
-        if batch_size < 1:
-            raise UserError(f"evaluators: loss has batch_size={batch_size}: must be at least 1")
         source = examples.source(data, split)
         self.split, self.mesh = split, mesh
         count, parts = min(count, len(source)), batch_shards(mesh)

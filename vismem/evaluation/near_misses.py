@@ -36,8 +36,6 @@ class NearMisses:
     ):
         if data.source["name"] != "world":
             raise UserError("evaluators: near_misses reads worlds only")
-        if each < 1:
-            raise UserError(f"evaluators: near_misses: each={each}: must be at least 1")
         self.critic, self.split, self.each = Critic(objective, tokenizer), split, each
         world = worlds.world(data.source.get("preset", "default"))
         lang = data.source.get("lang", "en")

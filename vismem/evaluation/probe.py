@@ -40,10 +40,6 @@ class Probe:
     ):
         self.critic, self.split, self.seed = Critic(objective, tokenizer), split, seed
         self.shots, self.draws = shots, 5
-        if train < 1:
-            raise UserError(f"evaluators: probe: train={train}: must be at least 1")
-        if min(shots, default=1) < 1:
-            raise UserError(f"evaluators: probe: shots={shots}: must be at least 1 each")
         self.train = classes(data, "train", train, ("{}",))
         self.test = classes(data, split, count, ("{}",))
         self.given, self.wanted = (

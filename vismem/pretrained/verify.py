@@ -21,10 +21,13 @@ def errors(folder: str | Path) -> dict[str, float]:
     else 1. Positions that a mask leaves out do not count.
 
     Raises:
-      UserError: a file or an input is missing, or an output is not one of the model's.
+      UserError: a file or an input is missing, or an output is not one of the model's; or there
+        are none.
     """
     folder = find(folder)
     inputs, expected = _arrays(folder / "inputs.npz"), _arrays(folder / "outputs.npz")
+    if not expected:
+        raise UserError(f"{folder / 'outputs.npz'}: no arrays; verifying needs outputs")
     module, params, config = load(folder)
     family = family_of(config, folder)
     shapes = {name: values.shape for name, values in expected.items()}

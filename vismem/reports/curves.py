@@ -3,11 +3,12 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 
 from vismem.errors import UserError
@@ -22,25 +23,33 @@ def read(folder: Path, against: str = "step") -> dict[str, Curve]:
     """Losses and evaluators' numbers of the run in `folder`, by name.
 
     Args:
-      against: "step"; or "seconds" since training began, of the steps whose time was written down.
+      against: "step"; or "seconds" since training began: of a step whose time was not written down
+        by those before and after it, and of one after the last, the last's.
     """
-    seconds = {}
-    if against == "seconds":
-        seconds = {line["step"]: line["seconds"] for _, line in lines(folder / "timings.jsonl")}
+    at = float if against == "step" else clock(folder)
     curves = defaultdict(lambda: ([], []))
     for where, record in lines(folder / "metrics.jsonl"):
         try:
             step = record.pop("step")
         except KeyError:
             raise UserError(f"{where}: not a line of metrics") from None
-        if against == "seconds" and step not in seconds:
-            continue
         training = "loss" in record  # of its lines' many numbers, only losses are curves
         for name, value in record.items():
             if isinstance(value, (int, float)) and (not training or name.endswith("loss")):
-                curves[name][0].append(step if against == "step" else seconds[step])
+                curves[name][0].append(at(step))
                 curves[name][1].append(value)
     return dict(curves)
+
+
+def clock(folder: Path) -> Callable[[float], float]:
+    """From a step of the run in `folder` to seconds of training, in proportion between those whose
+    time was written down."""
+    path = folder / "timings.jsonl"
+    known = {line["step"]: line["seconds"] for _, line in lines(path)}
+    if not known:
+        raise UserError(f"{path}: holds no times yet; compare against step")
+    steps, seconds = zip(*sorted(known.items()))
+    return lambda step: float(np.interp(step, steps, seconds))
 
 
 def lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

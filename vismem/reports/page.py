@@ -10,7 +10,8 @@ from typing import Any
 
 from vismem import config
 from vismem.errors import UserError
-from vismem.reports import curves, sweeps
+from vismem.reports import curves, sweeps, table
+from vismem.training.logging import write_whole
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -55,27 +56,24 @@ def write(folder: Path) -> Path:
         sections="\n".join(f"<h2>{html.escape(h)}</h2>\n{s}" for h, s in sections.items()),
     )
     path = folder / "page.html"
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)
     return path
 
 
 def numbers(metrics: Mapping[str, float]) -> str:
     """ "split/measure" -> number as a row a measure and a column a split."""
-    cells = {tuple(name.rpartition("/")[::2]): f"{value:.4g}" for name, value in metrics.items()}
-    splits = list(dict.fromkeys(split for split, _ in cells))
-    measures = dict.fromkeys(measure for _, measure in cells)
+    splits, body = table.pivot(metrics, ".4g")
     head = "".join(f"<th>{html.escape(split)}" for split in ["", *splits])
-    body = [(m, *(cells.get((split, m), "") for split in splits)) for m in measures]
     return rows(body, head) if body else ""
 
 
 def rows(lines: Iterable[Iterable[Any]], head: str = "") -> str:
     """An HTML table, the first of each line being its name."""
-    table = ["<table>", f"<tr>{head}</tr>"] if head else ["<table>"]
+    shown = ["<table>", f"<tr>{head}</tr>"] if head else ["<table>"]
     for name, *values in lines:
         cells = "".join(f"<td>{html.escape(str(value))}" for value in values)
-        table.append(f"<tr><th>{html.escape(str(name))}{cells}</tr>")
-    return "\n".join([*table, "</table>"])
+        shown.append(f"<tr><th>{html.escape(str(name))}{cells}</tr>")
+    return "\n".join([*shown, "</table>"])
 
 
 def sheets(folder: Path) -> dict[str, list[str]]:

@@ -1,5 +1,6 @@
 """The status page of a sweep: how far each run is, rewritten while they run."""
 
+import contextlib
 import html
 import json
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from vismem.reports import sweeps
 from vismem.reports.sweeps import Run
+from vismem.training.logging import write_whole
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -50,7 +52,8 @@ def write(path: Path, runs: Sequence[Run], running: Collection[Path] = ()) -> No
         rows="\n".join(rows),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page)
+    with contextlib.suppress(FileNotFoundError):  # another launcher has just put its own there
+        write_whole(path, page)
 
 
 def last(path: Path) -> str:

@@ -7,15 +7,18 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from vismem import config
+from vismem.errors import UserError
+from vismem.registry import check_type
 from vismem.reports import sweeps
 from vismem.reports.statistics import interval, paired_bootstrap, pairs_needed
 from vismem.reports.sweeps import Run
+from vismem.training.logging import write_whole
 
 SIGNIFICANT = 0.05
 FIELDS = (  # of the CSV
@@ -116,10 +119,11 @@ def make(file: str, commit: str | None = None) -> Rows:
       commit: whose runs are shown; by default those that the code as it is here would make.
     """
     commit = commit and sweeps.revision(commit)
-    columns = {
-        title: config.freeze(Column, options, f"table.{title}")
-        for title, options in sweeps.declared(file, "table").items()
-    }
+    declared = config.plain(sweeps.declared(file, "table"))
+    check_type(declared, Mapping, "table")
+    if not declared:
+        raise UserError("table: needs at least one column")
+    columns = {t: config.freeze(Column, c, f"table.{t}") for t, c in declared.items()}
     rows: dict[str, list[Run]] = {}
     for run in sweeps.runs(file):
         rows.setdefault(run.row, []).append(run)
@@ -189,7 +193,11 @@ def note(rows: Rows) -> str:
     star = f"* differs from {rows[0][0].row!r} at p < {SIGNIFICANT}"
     if seeds < (least := pairs_needed(SIGNIFICANT)):
         star = f"no row is marked as different: p < {SIGNIFICANT} takes {least} seeds"
-    return f"Mean over seeds ({seeds}){spread}; best in bold; {star} (paired bootstrap over seeds)."
+    bold = "best in bold"
+    if any(cell.missing for row in rows for cell in row):
+        bold += ", of the rows that have a number"
+    test = "paired bootstrap over seeds, uncorrected for several comparisons"
+    return f"Mean over seeds ({seeds}){spread}; {bold}; {star} ({test})."
 
 
 def markdown(rows: Rows) -> str:
@@ -271,11 +279,14 @@ def comma_separated(rows: Rows) -> str:
     return text.getvalue()
 
 
-def save(file: str, rows: Rows) -> list[Path]:
-    """Writes table.md, table.tex and table.csv beside the runs; returns their paths."""
+def save(file: str, rows: Rows, commit: str | None = None) -> list[Path]:
+    """Writes table.md, table.tex and table.csv beside the runs; of a commit's runs, as `make` was
+    told, table-89689e7.md and so on. Returns their paths."""
     folder = sweeps.RUNS / sweeps.name(file)
     folder.mkdir(parents=True, exist_ok=True)
+    stem = f"table-{sweeps.revision(commit)[:7]}" if commit else "table"
     texts = {"md": markdown(rows), "tex": latex(rows), "csv": comma_separated(rows)}
-    for ending, text in texts.items():
-        (folder / f"table.{ending}").write_text(text)
-    return [folder / f"table.{ending}" for ending in texts]
+    paths = [folder / f"{stem}.{ending}" for ending in texts]
+    for path, text in zip(paths, texts.values()):
+        write_whole(path, text)
+    return paths

@@ -62,6 +62,8 @@ class Sweep:
         folders = [slug(row) for row in self.rows]
         if not self.rows or not self.seeds:
             raise UserError("sweep: needs at least one row and one seed")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise UserError(f"sweep.seeds={self.seeds}: one is given twice; leave it out")
         if len(set(folders)) < len(folders) or "" in folders:
             raise UserError(f"sweep.rows: their folders would be {', '.join(folders)}; rename one")
 

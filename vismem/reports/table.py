@@ -8,18 +8,24 @@ from rich.table import Table
 WIDEST = 6  # columns
 
 
+def pivot(metrics: Mapping[str, float], form: str) -> tuple[list[str], list[list[str]]]:
+    """Of "split/measure" -> number the splits, and a row a measure: its name, and its number of
+    each split, "" where there is none."""
+    cells = {tuple(name.rpartition("/")[::2]): f"{x:{form}}" for name, x in metrics.items()}
+    splits = list(dict.fromkeys(split for split, _ in cells))
+    measures = dict.fromkeys(measure for _, measure in cells)
+    return splits, [[m, *(cells.get((split, m), "") for split in splits)] for m in measures]
+
+
 def show(metrics: Mapping[str, float], title: str = "", console: Console | None = None) -> None:
     """Prints "split/measure" -> number as a row a measure and a column a split; with more splits
     than fit side by side, as a row a number."""
-    cells = {tuple(name.rpartition("/")[::2]): f"{value:.4f}" for name, value in metrics.items()}
-    splits = list(dict.fromkeys(split for split, _ in cells))
-    measures = list(dict.fromkeys(measure for _, measure in cells))
+    splits, rows = pivot(metrics, ".4f")
     if len(splits) > WIDEST:
-        cells = {("", name): f"{value:.4f}" for name, value in metrics.items()}
-        splits, measures = [""], list(metrics)
+        splits, rows = [""], [[name, f"{value:.4f}"] for name, value in metrics.items()]
     table = Table("", title=title or None)
     for split in splits:
         table.add_column(split, justify="right")
-    for measure in measures:
-        table.add_row(measure, *(cells.get((split, measure), "") for split in splits))
+    for row in rows:
+        table.add_row(*row)
     (console or Console()).print(table)

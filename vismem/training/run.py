@@ -23,7 +23,7 @@ from vismem.drawing import solvers
 from vismem.drawing.artist import Artist
 from vismem.errors import UserError
 from vismem.evaluation import EVALUATORS
-from vismem.evaluation.base import Evaluator, shared
+from vismem.evaluation.base import Evaluator, check_counts, shared
 from vismem.evaluation.critic import Critic
 from vismem.evaluation.expander import Expander
 from vismem.evaluation.reader import Reader
@@ -124,9 +124,9 @@ def make_evaluators(
         registry.check_type(every, int, f"evaluators.{label}.every")
         if every < 0:
             raise UserError(f"evaluators.{label}.every={every}: must not be negative")
-        count = options.get("count", 1)
-        if isinstance(count, int) and count < 1:
-            raise UserError(f"evaluators.{label}.count={count}: must be at least 1")
+        if "name" in options:
+            kind = registry.resolve(EVALUATORS, options["name"], f"evaluators.{label}.name")
+            check_counts(kind, options, f"evaluators.{label}")
         evaluators[label] = (
             every,
             registry.build(
