@@ -42,7 +42,8 @@ def cross_entropy(logits: jax.Array, tokens: jax.Array) -> tuple[jax.Array, jax.
     """How well logits [B, L, V] foresee tokens int32 [B, L], up to the first padding included.
 
     Returns:
-      The mean cross-entropy in nats a token, and the share of texts of which every token is the
+      The mean cross-entropy in nats a token of the batch (with `optimizer.accumulate` of each
+      microbatch, whose mean is not quite that where texts differ in length), and the share of texts of which every token is the
       likeliest, both float32.
     """
     counts = (before(tokens) > 0).at[:, 0].set(True)

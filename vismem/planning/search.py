@@ -49,7 +49,8 @@ def single(config: RunConfig, plan: Plan) -> list[list[Settings]]:
         for times in _doublings(2 * accumulate, rows)
         if rows % times == 0
     ]
-    if config.objective["name"] in ("contrastive", "gan"):  # their wrong texts are the microbatch's
+    # Wrong texts are those of the microbatch, and so is the mean over the tokens of texts.
+    if config.objective["name"] in ("contrastive", "gan", "caption", "expand"):
         smaller = []
     return [parted, again, smaller]
 
