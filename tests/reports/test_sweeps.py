@@ -66,7 +66,8 @@ def finish(run, commit, exact):
     config.write(run.config, run.folder)
     code = {"since": 0, "commit": commit, "changed": []}
     metrics = {"test/exact_claim": exact, "val/loss": 1 - exact}
-    facts = {"metrics": metrics, "commit": commit, "code": [code]}
+    devices = {"kind": "cpu", "count": 1, "hosts": 1, "cores": 2}
+    facts = {"metrics": metrics, "commit": commit, "code": [code], "devices": devices}
     (run.folder / "summary.json").write_text(json.dumps(facts))
 
 
@@ -172,10 +173,11 @@ def test_a_commit_must_be_known(swept, commit, capsys):
 def test_every_cell_names_its_runs_and_the_commit(swept, commit):
     rows = sweep_table.make(swept, commit)
     markdown, latex = sweep_table.markdown(rows), sweep_table.latex(rows)
-    assert f"[2] `runs/memory/no-memory/{{0,1,2}}, commit {commit[:7]}`" in markdown
+    made = f"{{0,1,2}}, commit {commit[:7]}, 1 x cpu, 2 cores"
+    assert f"[2] `runs/memory/no-memory/{made}`" in markdown
     cells = re.findall(r"^  & (.*?) % (.*)$", latex, re.M)
     assert len(cells) == 6
-    assert cells[0] == (r"$92.0 \pm 2.5$", f"runs/memory/full/{{0,1,2}}, commit {commit[:7]}")
+    assert cells[0] == (r"$92.0 \pm 2.5$", f"runs/memory/full/{made}")
     assert latex.count(r"\\") == 4
     written = list(csv.DictReader(sweep_table.comma_separated(rows).splitlines()))
     assert len(written) == 6
@@ -228,6 +230,22 @@ def test_a_cell_without_all_of_its_runs_shows_no_number(swept, commit, damage, s
     table = sweep_table.make(swept, commit)
     assert all(row[0].p is None for row in table)
     assert "best in bold, of the rows that have a number;" in sweep_table.note(table)
+
+
+def test_speeds_on_different_devices_are_not_compared(swept, commit):
+    path = Path(swept)
+    path.write_text(path.read_text().replace('"val/loss"', '"seconds"'))
+    for run in sweeps.runs(swept):
+        edit(run.folder / "summary.json", seconds=10 + run.seed + 5 * (run.row == "full"))
+    marked = [row[1].best for row in sweep_table.make(swept, commit)]
+    assert marked == [False, True, True]
+    one = next(sweeps.RUNS.glob("memory/long/1")) / "summary.json"
+    edit(one, devices={"kind": "TPU v4", "count": 8, "hosts": 2})
+    rows = sweep_table.make(swept, commit)
+    assert not any(row[1].best or row[1].p is not None for row in rows)
+    assert any(row[0].best for row in rows)
+    assert "speeds are not compared: the devices differ" in sweep_table.note(rows)
+    assert rows[2][0].origin.endswith(f"commit {commit[:7]}, 1 x cpu, 2 cores, 8 x TPU v4")
 
 
 def test_code_that_was_not_committed_makes_no_number(swept, commit):

@@ -42,9 +42,9 @@ def cross_entropy(logits: jax.Array, tokens: jax.Array) -> tuple[jax.Array, jax.
     """How well logits [B, L, V] foresee tokens int32 [B, L], up to the first padding included.
 
     Returns:
-      The mean cross-entropy in nats a token of the batch (with `optimizer.accumulate` of each
-      microbatch, whose mean is not quite that where texts differ in length), and the share of texts of which every token is the
-      likeliest, both float32.
+      The mean cross-entropy in nats a token, and the share of texts of which every token is the
+      likeliest, both float32. Of microbatches (`optimizer.accumulate`) it is the mean over the
+      tokens of each, which is not quite the batch's where texts differ in length.
     """
     counts = (before(tokens) > 0).at[:, 0].set(True)
     errors = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), tokens)

@@ -66,7 +66,7 @@ class Cell:
     Attributes:
       values: of the runs, in the column's unit. missing: why there is no number, or "".
       ends: of the evaluator's interval, in the column's unit; none if it is not shown.
-      folders, commits: of the runs.
+      folders, commits, devices: of the runs.
       p: of the difference to the first row; None in it, and where there is nothing to compare.
       best: whether no other row has a better mean, as printed.
     """
@@ -78,6 +78,7 @@ class Cell:
     missing: str
     folders: tuple[Path, ...]
     commits: tuple[str, ...]
+    devices: tuple[str, ...]
     ends: tuple[float, ...] = ()
     p: float | None = None
     best: bool = False
@@ -88,10 +89,11 @@ class Cell:
 
     @property
     def origin(self) -> str:
-        """Where the number comes from: "runs/memory/full/{0,1}, commit 89689e7"."""
+        """Where the number comes from: "runs/memory/full/{0,1}, commit 89689e7, 8 x TPU v4"."""
         parent = self.folders[0].parent
         made = " and ".join(commit[:7] for commit in self.commits) or "none"
-        return f"{parent}/{{{','.join(f.name for f in self.folders)}}}, commit {made}"
+        where = "".join(f", {device}" for device in self.devices)
+        return f"{parent}/{{{','.join(f.name for f in self.folders)}}}, commit {made}{where}"
 
     @property
     def significant(self) -> bool:
@@ -163,6 +165,7 @@ def make_row(runs: Sequence[Run], columns: dict[str, Column], commit: str | None
                 ends=(min(ends[0]), max(ends[1])) if ends and all(ends) else (),
                 folders=tuple(run.folder for run in runs),
                 commits=tuple(commits),
+                devices=tuple(sorted({sweeps.devices(summary) for summary in summaries})),
             )
         )
     return row
@@ -171,6 +174,8 @@ def make_row(runs: Sequence[Run], columns: dict[str, Column], commit: str | None
 def judge(column: Sequence[Cell]) -> list[Cell]:
     """The cells of a column, compared: which is the best, and which differ from the first."""
     first = column[0]
+    if first.column.metric in sweeps.TIMED and len({d for c in column for d in c.devices}) > 1:
+        return list(column)
     pick = {"max": max, "min": min}[first.column.best]
     means = [round(cell.mean, cell.column.digits) for cell in column if not cell.missing]
     judged = []
@@ -196,6 +201,8 @@ def note(rows: Rows) -> str:
     bold = "best in bold"
     if any(cell.missing for row in rows for cell in row):
         bold += ", of the rows that have a number"
+    if len({device for row in rows for cell in row for device in cell.devices}) > 1:
+        bold += " (speeds are not compared: the devices differ)"
     test = "paired bootstrap over seeds, uncorrected for several comparisons"
     return f"Mean over seeds ({seeds}){spread}; {bold}; {star} ({test})."
 

@@ -41,6 +41,8 @@ RUNS = Path("runs")
 COSTS = ("seconds", "images", "steps", "parameters")  # of a run, by its summary
 EXIT_CODE = "exit_code"  # what a run that was launched ended with
 TIMES = ("images_per_second", "mfu", "device_seconds", "data_seconds", "host_seconds")
+# Of runs on different devices these are not compared.
+TIMED = ("seconds", *TIMES, "goodput", "drawing/pictures_per_second")
 STOPPED = (42, 130, 143)  # exit codes of runs that a signal ended, which go on from what they saved
 # Settings in which the runs of a table may differ from the file: they change no number.
 HARMLESS = ("mesh", "checkpoint", "log_every", "experiment", "data.threads", "data.prefetch")
@@ -197,6 +199,15 @@ def speed(folder: Path) -> dict[str, float]:
     found = {n: [line[n] for line in lines if n in line] for n in (*TIMES, "goodput")}
     medians = {n: statistics.median(found[n]) for n in TIMES if found[n]}
     return medians | {n: found[n][-1] for n in ("goodput",) if found[n]}
+
+
+def devices(facts: Mapping[str, Any]) -> str:
+    """What a run with this summary ended on: "8 x NVIDIA H100", "1 x cpu, 2 cores"."""
+    found = facts.get("devices")
+    if not found:
+        return "unknown devices"
+    cores = f", {found['cores']} cores" if "cores" in found else ""
+    return f"{found['count']} x {found['kind']}{cores}"
 
 
 def revision(commit: str) -> str:

@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import logging
+import os
 import platform
 import shutil
 import subprocess
@@ -310,6 +311,8 @@ def write_summary(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     versions |= {"vismem": vismem.__version__, "python": platform.python_version()}
     here = {"kind": devices[0].device_kind, "count": len(devices), "hosts": jax.process_count()}
+    if here["kind"] == "cpu":
+        here["cores"] = cores()
     summary = {
         **facts,
         "commit": last["commit"],
@@ -319,6 +322,13 @@ def write_summary(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     }
     write_whole(folder / configs.SUMMARY, json.dumps(summary, indent=2) + "\n")
     return summary
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
