@@ -204,6 +204,19 @@ def test_pooling_and_its_gradient_are_those_of_whole_windows(window, stride, pad
     np.testing.assert_allclose(by_found, by_whole, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("module", "size"), [(VGG(((4,),) * 3), 8), (SqueezeNet("1.1", (2,) * 8), 17)]
+)
+def test_pictures_too_small_to_pool_are_named(module, size):
+    def run(size):
+        image = jnp.zeros((1, size, size, 3))
+        return jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), image)[0])
+
+    assert run(size).tokens.shape[1] == 1
+    with pytest.raises(UserError, match=r"pictures are too small .* enlarge them \(data\.size"):
+        run(1)
+
+
 @pytest.mark.parametrize("size", [3, 7, 10])
 def test_adaptive_pooling_is_the_mean_of_overlapping_windows(size):
     x = np.asarray(noise(1, size, 2 * size, 2))
