@@ -108,6 +108,16 @@ def test_positions_are_resized_as_pytorch_does(grid):
     np.testing.assert_allclose(resize_positions(table, grid), bicubic(table, *grid), atol=1e-5)
 
 
+def test_positions_are_resized_before_they_are_rounded():
+    module = ViT(**TINY | dict(layers=1), pool="mean", norm_tokens=False, dtype=jnp.bfloat16)
+    image = jnp.zeros((1, 24, 32, 3))
+    params = jax.tree.map(jnp.zeros_like, parameters(module, image))["params"]
+    params["positions"] = table = noise(16, 12)
+    found = module.apply({"params": params}, image).tokens[0]
+    expected = resize_positions(table, (6, 8)).astype(jnp.bfloat16)
+    np.testing.assert_array_equal(found, expected)  # and nothing else moves the patches here
+
+
 def test_a_vit_leaves_out_what_no_whole_patch_covers():
     module, image = ENCODERS["vit"][0], noise(1, 19, 18, 3)
     params = parameters(module, image)
