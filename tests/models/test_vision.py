@@ -162,6 +162,13 @@ def test_variants_that_do_not_exist_are_named():
         vgg.variant("12")
 
 
+def test_a_stage_without_depth_or_width_is_named():
+    module = resnet.ResNet("basic", (1, 1), (8,))
+    said = r"vision\.depths=\[1, 1\] and vision\.widths=\[8\]: must be equally long"
+    with pytest.raises(UserError, match=said):
+        jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+
+
 def test_frozen_batch_norm_is_its_formula_and_keeps_its_statistics():
     x = noise(2, 3, 3, 4)
     names = ("mean", "variance", "scale", "bias")
