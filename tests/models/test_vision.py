@@ -162,6 +162,21 @@ def test_variants_that_do_not_exist_are_named():
         vgg.variant("12")
 
 
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (ViT(**TINY | dict(patch=0)), r"vision\.patch=0: must be at least 1"),
+        (ViT(**TINY | dict(heads=0)), r"vision\.heads=0: must be at least 1"),
+        (CNN((8, 0)), r"vision\.widths=\(8, 0\): must be at least 1"),
+        (VGG(((4,), (6, -1))), r"vision\.stages=\(\(4,\), \(6, -1\)\): must be at least 1"),
+        (resnet.ResNet("basic", (1, 1), (8, 12), stem=0), r"vision\.stem=0: must be at least 1"),
+    ],
+)
+def test_sizes_that_cannot_be_are_named(module, said):
+    with pytest.raises(UserError, match=said):
+        jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+
+
 def test_a_stage_without_depth_or_width_is_named():
     module = resnet.ResNet("basic", (1, 1), (8,))
     said = r"vision\.depths=\[1, 1\] and vision\.widths=\[8\]: must be equally long"

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from vismem.errors import UserError
 from vismem.models.features import Features
-from vismem.models.layers import Array
+from vismem.models.layers import Array, check_sizes
 from vismem.models.transformer import activation
 from vismem.models.vision.conv import ChannelNorm, Conv, Norm, as_features, max_pool
 from vismem.registry import nearest
@@ -113,6 +113,7 @@ class ResNet(nn.Module):
     @nn.compact
     def feature_map(self, image: Array) -> Array:
         """The last stage's map, [B, H', W', C']."""
+        check_sizes(self, "vision", "depths", "widths", "stem")
         if len(self.depths) != len(self.widths):
             raise UserError(
                 f"vision.depths={list(self.depths)} and vision.widths={list(self.widths)}: must "

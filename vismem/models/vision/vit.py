@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from vismem.errors import UserError
 from vismem.models.features import Features
-from vismem.models.layers import Array, Dense, LayerNorm
+from vismem.models.layers import Array, Dense, LayerNorm, check_sizes
 from vismem.models.transformer import Attention, Block, FeedForward, Stack, activation
 from vismem.models.vision.stems import to_patches
 from vismem.registry import nearest
@@ -82,6 +82,7 @@ class ViT(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array) -> Features:
+        check_sizes(self, "vision", "patch", "width", "layers", "heads", "hidden")
         grid = image.shape[1] // self.patch, image.shape[2] // self.patch
         if 0 in grid:
             raise UserError(f"pictures of {image.shape[1:3]} hold no patch of {self.patch} pixels")
