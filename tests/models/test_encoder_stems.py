@@ -96,3 +96,13 @@ def test_mistakes_are_named():
             jax.eval_shape(stem(name, 6).init, jax.random.key(0), image)
     with pytest.raises(UserError, match=r"heads=3: does not divide the width 16"):
         jax.eval_shape(stem("vit", 6, heads=3).init, jax.random.key(0), image)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("cnn", "channels"), ("vgg", "channels"), ("resnet", "channels"), ("vit", "heads")],
+)
+def test_sizes_below_one_are_named(name, option):
+    module = stem(name, 4, **{option: 0})
+    with pytest.raises(UserError, match=rf"vision\.{option}=0: must be at least 1"):
+        jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))

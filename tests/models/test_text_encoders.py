@@ -158,3 +158,17 @@ def test_mistakes_are_named():
         initialised(GRU(vocab_size=9, width=9, bidirectional=True), TOKENS)
     with pytest.raises(UserError, match=r"text\.buckets=0"):
         initialised(HashedNgrams(buckets=0), TOKENS)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        *((name, "width", 0) for name in ("ngrams", "vectors", "rnn", "lstm", "gru")),
+        *(("lstm", "width", -8), ("gru", "layers", -1)),
+        *(("transformer", "layers", 0), ("transformer", "heads", 0)),
+    ],
+)
+def test_sizes_below_one_are_named(name, option, value):
+    module = build(TEXT, {"name": name, option: value}, "text", vocab_size=WORDS)
+    with pytest.raises(UserError, match=rf"text\.{option}={value}: must be at least 1"):
+        jax.eval_shape(module.init, jax.random.key(0), TOKENS)

@@ -108,6 +108,16 @@ def test_positions_are_resized_as_pytorch_does(grid):
     np.testing.assert_allclose(resize_positions(table, grid), bicubic(table, *grid), atol=1e-5)
 
 
+def test_positions_are_resized_before_they_are_rounded():
+    module = ViT(**TINY | dict(layers=1), pool="mean", norm_tokens=False, dtype=jnp.bfloat16)
+    image = jnp.zeros((1, 24, 32, 3))
+    params = jax.tree.map(jnp.zeros_like, parameters(module, image))["params"]
+    params["positions"] = table = noise(16, 12)
+    found = module.apply({"params": params}, image).tokens[0]
+    expected = resize_positions(table, (6, 8)).astype(jnp.bfloat16)
+    np.testing.assert_array_equal(found, expected)  # and nothing else moves the patches here
+
+
 def test_a_vit_leaves_out_what_no_whole_patch_covers():
     module, image = ENCODERS["vit"][0], noise(1, 19, 18, 3)
     params = parameters(module, image)
@@ -150,6 +160,28 @@ def test_variants_that_do_not_exist_are_named():
         resnet.variant("51")
     with pytest.raises(UserError, match="unknown VGG"):
         vgg.variant("12")
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (ViT(**TINY | dict(patch=0)), r"vision\.patch=0: must be at least 1"),
+        (ViT(**TINY | dict(heads=0)), r"vision\.heads=0: must be at least 1"),
+        (CNN((8, 0)), r"vision\.widths=\(8, 0\): must be at least 1"),
+        (VGG(((4,), (6, -1))), r"vision\.stages=\(\(4,\), \(6, -1\)\): must be at least 1"),
+        (resnet.ResNet("basic", (1, 1), (8, 12), stem=0), r"vision\.stem=0: must be at least 1"),
+    ],
+)
+def test_sizes_that_cannot_be_are_named(module, said):
+    with pytest.raises(UserError, match=said):
+        jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+
+
+def test_a_stage_without_depth_or_width_is_named():
+    module = resnet.ResNet("basic", (1, 1), (8,))
+    said = r"vision\.depths=\[1, 1\] and vision\.widths=\[8\]: must be equally long"
+    with pytest.raises(UserError, match=said):
+        jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
 
 
 def test_frozen_batch_norm_is_its_formula_and_keeps_its_statistics():
@@ -202,6 +234,19 @@ def test_pooling_and_its_gradient_are_those_of_whole_windows(window, stride, pad
     np.testing.assert_array_equal(found(x), whole(x))
     by_found, by_whole = (jax.vjp(f, x)[1](weight * f(x)) for f in (found, whole))
     np.testing.assert_allclose(by_found, by_whole, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("module", "size"), [(VGG(((4,),) * 3), 8), (SqueezeNet("1.1", (2,) * 8), 17)]
+)
+def test_pictures_too_small_to_pool_are_named(module, size):
+    def run(size):
+        image = jnp.zeros((1, size, size, 3))
+        return jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), image)[0])
+
+    assert run(size).tokens.shape[1] == 1
+    with pytest.raises(UserError, match=r"pictures are too small .* enlarge them \(data\.size"):
+        run(1)
 
 
 @pytest.mark.parametrize("size", [3, 7, 10])

@@ -53,6 +53,12 @@ def params():
     return parameters(MODEL, BATCH)
 
 
+def test_a_width_without_places_for_patches_is_named():
+    model = objective(text=TEXT | {"width": 90})
+    with pytest.raises(UserError, match=r"text\.width=90: must be a multiple of 4"):
+        jax.eval_shape(lambda key: model.init(key, BATCH), jax.random.key(0))
+
+
 def test_the_loss_is_the_cross_entropy_up_to_the_end_of_each_text(params):
     loss = jax.jit(lambda params, batch: MODEL.loss("captioner", params, batch, None))
     found, metrics = loss(params, BATCH)

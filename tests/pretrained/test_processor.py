@@ -8,6 +8,7 @@ from PIL import Image
 
 from vismem import pretrained
 from vismem.errors import UserError
+from vismem.pretrained import encoders
 
 
 def test_preprocessing_is_what_the_file_says(tmp_path):
@@ -33,3 +34,30 @@ def test_preprocessing_is_what_the_file_says(tmp_path):
 def test_a_folder_without_preprocessing_is_named(tmp_path):
     with pytest.raises(UserError, match=r"preprocessor_config\.json"):
         pretrained.processor(tmp_path)
+
+
+def test_an_encoder_scales_as_the_file_of_a_whole_processor_says(tmp_path, caplog):
+    """transformers 5 saves CLIP's in one file; an older file beside it counts for less."""
+    from transformers import CLIPImageProcessorPil, CLIPProcessor, CLIPTokenizer
+
+    CLIPProcessor(CLIPImageProcessorPil(), CLIPTokenizer()).save_pretrained(tmp_path)
+    published = {
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+    }
+    assert encoders.scaling(tmp_path) == published
+    older = {"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 1, 2]}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(older))
+    assert encoders.scaling(tmp_path) == published
+    (tmp_path / "processor_config.json").write_text('{"processor_class": "CLIPProcessor"}')
+    assert encoders.scaling(tmp_path) == older
+    assert "is assumed" not in caplog.text
+    (tmp_path / "processor_config.json").write_text('{"image_processor": "CLIPImageProcessor"}')
+    with pytest.raises(UserError, match=r"/processor_config\.json: cannot be read"):
+        encoders.scaling(tmp_path)
+
+
+def test_halves_are_assumed_aloud(tmp_path, caplog):
+    for _ in range(2):
+        assert encoders.scaling(tmp_path) == {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    assert caplog.text.count("a mean and deviation of 0.5 is assumed") == 1

@@ -47,7 +47,8 @@ def write(folder, config):
     config = checkpoint.read_config(folder)
     family = checkpoint.family_of(config)
     names = {"lm_head.weight"} if not config["tie_word_embeddings"] else set()
-    if not config.get("scale_decoder_outputs", True):  # T5's way of saying so
+    # T5's way of saying so; mT5 has none.
+    if not config.get("scale_decoder_outputs", config["model_type"] != "mt5"):
         names = {"lm_head.weight"}
     config = family.settle(config, names | {"pooler.dense.weight"})
     shapes = flatten_dict(nn.unbox(checkpoint.build(config)[1]), sep="/")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import flax.linen as nn
 import jax
@@ -19,6 +20,8 @@ from vismem.models import TEXT
 from vismem.models.text.bert import Bert
 from vismem.models.vision.pretrained import PretrainedVision
 from vismem.objectives import OBJECTIVES
+from vismem.parallel.mesh import MeshConfig, make_mesh
+from vismem.parallel.rules import replicated
 from vismem.planning import plan
 from vismem.pretrained import checkpoint
 from vismem.pretrained import encoders as pretrained_encoders
@@ -296,6 +299,23 @@ def test_word_vectors_start_a_run(tmp_path):
     np.testing.assert_array_equal(table[words["picture"]], [1, 2, 3, 4])
     np.testing.assert_array_equal(table[words["7"]], [5, 6, 7, 8])
     assert 0 < np.abs(table[words["8"]]).max() < 10
+
+
+def test_word_vectors_start_both_players_of_a_gan(tmp_path):
+    (tmp_path / "vectors.txt").write_text("picture 1 2 3 4\n")
+    text = {"name": "vectors", "file": str(tmp_path / "vectors.txt"), "width": 4}
+    tokenizer = SimpleNamespace(words=lambda: {"picture": 5})
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    table = jax.ShapeDtypeStruct((9, 4), jnp.float32, sharding=replicated(mesh))
+    players = {
+        player: {"text_encoder": {"embed": {"embedding": table}}}
+        for player in ("critic", "generator")
+    }
+    layout = SimpleNamespace(shapes={"params": players})
+    given = encoders.parameters(config(text), tokenizer, layout, mesh)
+    assert given.keys() == names(players).keys()
+    for values in given.values():
+        np.testing.assert_array_equal(values[5], [1, 2, 3, 4])
 
 
 def test_cached_text_is_the_same_training(bert, tmp_path, monkeypatch):

@@ -73,6 +73,16 @@ def test_what_is_exported_is_read_again(run, tmp_path, capsys):
     assert "holds a model already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("size", [24, [24, 24]])
+def test_a_size_that_is_a_pair_is_written_as_one(size):
+    halves = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    run = config.run_config(config.load(QUICKSTART))
+    for described in ({"image_size": size}, {"vision_config": {"image_size": size}}):
+        found = export.preprocessing(described | halves, run)
+        assert found["size"] == {"height": 24, "width": 24}
+    assert export.preprocessing(halves, run)["size"]["height"] == run.data.size
+
+
 def test_a_run_without_a_pretrained_encoder(tmp_path, capsys):
     config.write(config.load(QUICKSTART), tmp_path / "run")
     assert cli.main(["export", str(tmp_path / "run"), "--to", "hf", str(tmp_path / "out")]) == 2

@@ -96,13 +96,40 @@ def test_muon_brings_singular_values_near_one(shape):
 
 
 def test_decay_falls_on_matrices_unless_a_rule_says_otherwise():
-    plain = update(constant(weight_decay=1.0))
+    def decayed(**options):
+        """What decay alone changes."""
+        one, other = (
+            update(constant(name="sgd", weight_decay=w, **options), gradient=1.0) for w in (1.0, 0)
+        )
+        return jax.tree.map(jnp.subtract, one, other)
+
+    plain = decayed()
     assert plain["painter/block/bias"][0] == 0
     assert plain["painter/block/kernel"][0, 0] == pytest.approx(-0.1)
-    ruled = update(constant(weight_decay=1.0, decay=(("bias", 0.5), ("block", 0.0))))
+    ruled = decayed(decay=(("bias", 0.5), ("block", 0.0)))
     assert ruled["painter/block/bias"][0] == pytest.approx(-0.05)  # the first match wins
     assert ruled["painter/block/kernel"][0, 0] == 0
     assert ruled["painter/head/kernel"][0, 0] == pytest.approx(-0.2)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lion", "adafactor", "muon"])
+def test_what_no_loss_reads_does_not_decay(name):
+    """A head that is not used, and rows of a table for words that do not occur."""
+
+    def after(weight_decay):
+        optimizer = make_optimizer(constant(name=name, weight_decay=weight_decay), PARAMS, 10)
+        transform, params = optimizer.players["painter"], names(PARAMS)
+        opt = transform.init(params)
+        for _ in range(2):
+            gradient = jax.grad(lambda p: p["painter/block/kernel"][:2].sum())(params)
+            updates, opt = transform.update(gradient, opt, params)
+            params = optax.apply_updates(params, updates)
+        return params
+
+    one, other = after(0.5), after(0.0)
+    np.testing.assert_array_equal(one["painter/head/kernel"], PARAMS["painter"]["head"]["kernel"])
+    np.testing.assert_array_equal(one["painter/block/kernel"][2:], 1)
+    assert (one["painter/block/kernel"][:2] < other["painter/block/kernel"][:2]).all()
 
 
 def test_learning_rate_factors():

@@ -8,6 +8,7 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
+from vismem.errors import UserError
 from vismem.models.layers import Array, Dense, Embed, sincos_2d
 from vismem.models.text.t5 import T5
 
@@ -29,6 +30,10 @@ class Captioner(nn.Module):
 
     def setup(self) -> None:
         width, dtype = self.text_model.width, self.text_model.dtype
+        if width % 4:
+            raise UserError(
+                f"text.width={width}: must be a multiple of 4, for the places of patches"
+            )
         self.project = Dense(width, (None, "embed"), dtype=dtype)
         self.asked = Embed(1, width, dtype=dtype)  # what tells a prompt's words from patches
 

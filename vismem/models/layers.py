@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vismem.errors import UserError
 from vismem.parallel import rules
 
 Array = jax.Array
@@ -27,6 +28,18 @@ STEM = nn.initializers.variance_scaling(0.09, "fan_in", "normal")
 
 MIXED = "BF16_BF16_F32"
 STACKED = "blocks"
+
+
+def check_sizes(module: nn.Module, part: str, *fields: str) -> None:
+    """Sizes of a module below 1, alone or in tuples, are the user's mistake.
+
+    Args:
+      part: of the config that describes the module, such as "text".
+    """
+    for field in fields:
+        value = getattr(module, field)
+        if min(jax.tree.leaves(value), default=1) < 1:
+            raise UserError(f"{part}.{field}={value}: must be at least 1")
 
 
 class Dense(nn.Module):

@@ -93,7 +93,7 @@ class Attention(nn.Module):
             values are then kept in the collection "cache", M of them as `mask` has.
         """
         width = x.shape[-1]
-        if not self.head_dim and width % self.heads:
+        if self.heads < 1 or (not self.head_dim and width % self.heads):
             raise UserError(f"heads={self.heads}: does not divide the width {width}")
         size = self.head_dim or width // self.heads
         if self.heads % (self.kv_heads or self.heads):

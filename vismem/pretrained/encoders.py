@@ -3,7 +3,9 @@ models/vision/pretrained.py are built from. `part` is "text" or "vision" through
 """
 
 import dataclasses
+import functools
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +48,19 @@ ARCHITECTURES = {
         "vit": "ViTModel",
     },
 }
-SCALING = "preprocessor_config.json"
+# Where a folder has the preprocessing of pictures: a part of its processor's file (transformers 5),
+# or a file of its own.
+PROCESSOR, SCALING = "processor_config.json", "preprocessor_config.json"
+HALVES = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+
+log = logging.getLogger(__name__)
 
 
 def describe(folder: str, part: str) -> Config:
     """The config of a folder's encoder, completed; its weights are not read.
 
-    An encoder of pictures brings `image_mean` and `image_std` of its preprocessing, a half each
-    where the folder has none.
+    An encoder of pictures brings `image_mean` and `image_std` of its preprocessing, a half each,
+    with a warning, where the folder has none.
 
     Raises:
       UserError: the folder holds no such encoder that is known here.
@@ -72,16 +79,28 @@ def describe(folder: str, part: str) -> Config:
 
 def scaling(folder: Path) -> Config:
     """Mean and deviation of each channel, of pictures in [0, 1]."""
-    found = {}
-    try:
-        if (folder / SCALING).exists():
-            found = json.loads((folder / SCALING).read_text())
-        return {
-            key: [float(x) for x in found.get(key) or (0.5, 0.5, 0.5)]
-            for key in ("image_mean", "image_std")
-        }
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise UserError(f"{folder / SCALING}: cannot be read ({error})") from None
+    for name in (PROCESSOR, SCALING):
+        file = folder / name
+        try:
+            found = json.loads(file.read_text()) if file.exists() else {}
+            if name == PROCESSOR:
+                found = found.get("image_processor")
+            if found:
+                return {k: [float(x) for x in found.get(k) or HALVES[k]] for k in HALVES}
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            raise UserError(f"{file}: cannot be read ({error})") from None
+    warn_of_halves(folder)
+    return HALVES
+
+
+@functools.cache  # one line, however often a run describes the folder
+def warn_of_halves(folder: Path) -> None:
+    log.warning(
+        "%s: no preprocessing of pictures in %s or %s; a mean and deviation of 0.5 is assumed",
+        folder,
+        PROCESSOR,
+        SCALING,
+    )
 
 
 def options(config: Config, part: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ Processor = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 
 def processor(folder: str | Path) -> Processor:
-    """The preprocessing (resizing, cropping, scaling) of a model's preprocessor_config.json.
+    """The preprocessing (resizing, cropping, scaling) that a model's folder has for pictures.
 
     Args:
       folder: of the model, or a name on the Hugging Face Hub.
@@ -32,7 +32,8 @@ def processor(folder: str | Path) -> Processor:
     except Exception as error:  # transformers raises several kinds
         reason = str(error).strip().split("\n")[0]
         raise UserError(
-            f"{folder}: its preprocessor_config.json gives no preprocessing of pictures ({reason})"
+            f"{folder}: has no preprocessing of pictures in processor_config.json or "
+            f"preprocessor_config.json ({reason})"
         ) from None
 
     def run(pictures: Sequence[np.ndarray]) -> np.ndarray:

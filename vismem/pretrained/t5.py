@@ -32,7 +32,7 @@ def module(config: Config) -> T5Encoder:
         **options,
         decoder_layers=config["num_decoder_layers"],
         tied=config["tied_head"],
-        rescaled=config["scale_decoder_outputs"],
+        rescaled=config.get("scale_decoder_outputs", False),  # mT5 never does, nor says so
         start=config["pad_token_id"] if start is None else start,
         end=tuple(np.ravel(config["eos_token_id"]).tolist()),
         pad=config["pad_token_id"],

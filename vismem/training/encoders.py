@@ -180,7 +180,8 @@ def placed(found: Flat, place: str, shapes: Flat, source: str) -> Flat:
 def word_vectors(config: RunConfig, tokenizer: Tokenizer, shapes: Flat) -> Flat:
     """The table of `models.text.vectors` from a file."""
     table = "embed/embedding"
-    [shape] = [x for name, x in shapes.items() if name.endswith(PLACES["text"] + table)]
+    # A gan's players have a table each, of one shape.
+    shape = next(x for name, x in shapes.items() if name.endswith(PLACES["text"] + table))
     ids, rows = vectors.read(config.text["file"], shape.shape[1], tokenizer.words())
     # Words that the file does not have become as long as those it has.
     values = np.random.default_rng(config.seed).normal(0, rows.std(), shape.shape)

@@ -15,6 +15,7 @@ from vismem.errors import UserError
 from vismem.objectives.generative import PLAYER
 from vismem.pretrained.encoders import SCALING
 from vismem.pretrained.family import Config
+from vismem.pretrained.vit import square
 from vismem.training import encoders
 from vismem.training.names import names
 from vismem.training.run import TOKENIZER, restore
@@ -59,7 +60,8 @@ def export(run: Path, folder: Path, part: str = "text") -> None:
 def preprocessing(described: Config, config: RunConfig) -> dict[str, Any]:
     """A preprocessor_config.json for a run's picture encoder: pictures as large as the encoder's
     config has them or, where it has no size, as the run's encoder saw them; scaled as there."""
-    own = described.get("vision_config", described).get("image_size")
+    tower = described.get("vision_config", described)
+    own = square(tower, "image_size") if tower.get("image_size") else None
     size = own or config.vision.get("size") or config.data.size
     return {
         "image_processor_type": "ViTImageProcessor",

@@ -30,7 +30,8 @@ class OptimizerConfig:
         the inverse root of the step, or held and let down by a line over the last `cooldown`.
       warmup: steps of linear warmup, or their share of all steps if below 1.
       cooldown: share of all steps, for "warmup-stable-decay".
-      weight_decay: decoupled, times the learning rate.
+      weight_decay: decoupled, times the learning rate. Only what moves decays: what no loss has
+        read yet, such as a pretrained encoder's unused head, stays as it came.
       b1, b2: decay of the first and second moments.
       clip: largest global norm of a player's gradient; 0 for no limit.
       accumulate: microbatches that a step's gradient is the mean of.
@@ -147,16 +148,20 @@ def make_optimizer(
     if len(frozen_names) == len(flat):
         raise UserError("optimizer.freeze: freezes every parameter; leave some to train")
 
+    def decayed(updates: Flat, params: Flat) -> Flat:
+        # Number by number: whether any of a parameter moves would take a pass of its own over it,
+        # and words that no text has would shrink.
+        return {
+            n: u + config.weight_decay * decay[n] * jnp.where(u == 0, 0, params[n])
+            for n, u in updates.items()
+        }
+
     def transform(moves: int) -> optax.GradientTransformation:
         # Learning-rate factors come after the decay and scale it too, as a lower lr would.
         return optax.chain(
             optax.clip_by_global_norm(config.clip) if config.clip else optax.identity(),
             _direction(config),
-            optax.stateless(
-                lambda updates, params: {
-                    n: u + config.weight_decay * decay[n] * params[n] for n, u in updates.items()
-                }
-            ),
+            optax.stateless(decayed),
             optax.stateless(lambda updates, _: {n: factors[n] * u for n, u in updates.items()}),
             optax.scale_by_learning_rate(lambda count: schedule(count // moves)),
         )

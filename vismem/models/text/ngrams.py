@@ -5,8 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vismem.errors import UserError
-from vismem.models.layers import Array, Embed, LayerNorm
+from vismem.models.layers import Array, Embed, LayerNorm, check_sizes
 
 
 class HashedNgrams(nn.Module):
@@ -25,9 +24,7 @@ class HashedNgrams(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: Array) -> tuple[Array, Array]:
-        for key in ("longest", "buckets"):
-            if getattr(self, key) < 1:
-                raise UserError(f"text.{key}={getattr(self, key)}: must be at least 1")
+        check_sizes(self, "text", "width", "longest", "buckets")
         embed = Embed(self.buckets, self.width, stddev=1.0, dtype=self.dtype, name="embed")
         hashes = jnp.zeros(tokens.shape, jnp.uint32)
         x = 0

@@ -22,6 +22,8 @@ ENCODERS = {
 class PretrainedText(nn.Module):
     """Token ids int32 [B, L] (0 is padding) -> features [B, L, width] and mask bool [B, L].
 
+    No encoder sees padding, not SigLIP's either, which was trained on texts padded to 64 tokens.
+
     Attributes:
       folder: of the checkpoint, or its name on the Hub. It is read when a run begins: its weights
         fill the parameters (training/encoders.py), its tokenizer becomes the run's.

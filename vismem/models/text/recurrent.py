@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from vismem.errors import UserError
-from vismem.models.layers import KERNEL, Array, Embed, LayerNorm
+from vismem.models.layers import KERNEL, Array, Embed, LayerNorm, check_sizes
 
 
 class Recurrent(nn.Module):
@@ -30,6 +30,7 @@ class Recurrent(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: Array) -> tuple[Array, Array]:
+        check_sizes(self, "text", "width", "layers")
         directions = ("forward", "backward") if self.bidirectional else ("forward",)
         if self.width % len(directions):
             raise UserError(f"text.width={self.width}: must be even if text.bidirectional")

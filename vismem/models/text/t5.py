@@ -11,7 +11,7 @@ import numpy as np
 from vismem.models import decoding
 from vismem.models.decoding import Decoding
 from vismem.models.features import Features
-from vismem.models.layers import Array, Dense, Embed
+from vismem.models.layers import Array, Dense, Embed, check_sizes
 from vismem.models.transformer import Attention, FeedForward, RMSNorm, Stack, tied_logits
 
 
@@ -173,6 +173,7 @@ class T5Encoder(nn.Module):
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
+        check_sizes(self, "text", "width", "layers", "heads", "head_dim", "hidden")
         self.words = Embed(self.vocab_size, self.width, stddev=1.0, dtype=self.dtype)
         self.encoder = self.tower(self.layers)
 
@@ -219,6 +220,7 @@ class T5(T5Encoder):
 
     def setup(self) -> None:
         super().setup()
+        check_sizes(self, "text", "decoder_layers")
         self.decoder = self.tower(self.decoder_layers, causal=True)
         if not self.tied:
             self.head = Dense(self.vocab_size, ("embed", "vocab"), use_bias=False, dtype=self.dtype)

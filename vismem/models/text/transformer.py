@@ -8,7 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from vismem.errors import UserError
-from vismem.models.layers import Array, Block, Embed, LayerNorm, scan_blocks, scans, sincos
+from vismem.models.layers import (
+    Array,
+    Block,
+    Embed,
+    LayerNorm,
+    check_sizes,
+    scan_blocks,
+    scans,
+    sincos,
+)
 
 
 class TextTransformer(nn.Module):
@@ -26,7 +35,8 @@ class TextTransformer(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: Array) -> tuple[Array, Array]:
-        if self.heads < 1 or self.width < 1 or self.width % self.heads or self.width % 2:
+        check_sizes(self, "text", "width", "layers", "heads")
+        if self.width % self.heads or self.width % 2:
             raise UserError(
                 f"text.width={self.width}: must be even and a multiple of text.heads={self.heads}"
             )

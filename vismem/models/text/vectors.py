@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vismem.errors import UserError
-from vismem.models.layers import Array, Embed
+from vismem.models.layers import Array, Embed, check_sizes
 
 
 class WordVectors(nn.Module):
@@ -29,6 +29,7 @@ class WordVectors(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: Array) -> tuple[Array, Array]:
+        check_sizes(self, "text", "width")
         embed = Embed(self.vocab_size, self.width, stddev=0.4, dtype=self.dtype, name="embed")
         return embed(tokens), tokens > 0
 

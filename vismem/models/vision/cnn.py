@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from vismem.models.features import Features
-from vismem.models.layers import Array
+from vismem.models.layers import Array, check_sizes
 from vismem.models.vision.conv import ChannelNorm, Conv, as_features
 
 
@@ -22,6 +22,7 @@ class CNN(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array) -> Features:
+        check_sizes(self, "vision", "widths")
         x = image
         for i, width in enumerate(self.widths):
             x = Conv(width, 3, 2 if i else 1, dtype=self.dtype, name=f"conv_{i}")(x)

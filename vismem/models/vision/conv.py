@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 
+from vismem.errors import UserError
 from vismem.models.features import Features
 from vismem.models.layers import Array
 from vismem.parallel import rules
@@ -99,6 +100,11 @@ def max_pool(x: Array, window: int, stride: int, padding: int = 0, ceil: bool = 
     for axis in (1, 2):
         size = x.shape[axis] + 2 * padding
         over = -(size - window) % stride if ceil else 0
+        if size + over < window:
+            raise UserError(
+                "pictures are too small for this encoder: it has no pixels left to pool; enlarge "
+                "them (data.size, or vision.size of name=pretrained) or take fewer stages"
+            )
         pads = [(0, 0)] * x.ndim
         pads[axis] = (padding, padding + over)
         padded = jnp.pad(x, pads, constant_values=-jnp.inf)

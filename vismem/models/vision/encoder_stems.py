@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from vismem.errors import UserError
-from vismem.models.layers import STEM, Array, Dense, LayerNorm, sincos_2d
+from vismem.models.layers import STEM, Array, Dense, LayerNorm, check_sizes, sincos_2d
 from vismem.models.transformer import Block, Stack
 from vismem.models.vision.pretrained import PretrainedVision
 from vismem.models.vision.resnet import ResNet
@@ -54,6 +54,7 @@ class ViTStem(EncoderStem):
     heads: int = 4
 
     def encode(self, image: Array, patches: Array) -> Array:
+        check_sizes(self, "vision", "layers", "heads")
         rows, columns = image.shape[1] // self.patch, image.shape[2] // self.patch
         x = patches + sincos_2d(rows, columns, self.width).astype(self.dtype)
         block = partial(Block, self.heads, 4 * self.width, dtype=self.dtype)
@@ -72,6 +73,7 @@ class ResNetStem(EncoderStem):
     depth: int = 1
 
     def encode(self, image: Array, patches: Array) -> Array:
+        check_sizes(self, "vision", "channels", "depth")
         widths = tuple(self.channels << i for i in range(self.halvings() + 1))
         depths = (self.depth,) * len(widths)
         encoder = ResNet(
@@ -90,6 +92,7 @@ class VGGStem(EncoderStem):
     channels: int = 16
 
     def encode(self, image: Array, patches: Array) -> Array:
+        check_sizes(self, "vision", "channels")
         stages = ((self.channels << i,) * (1 if i < 2 else 2) for i in range(self.halvings()))
         return VGG(tuple(stages), dtype=self.dtype, name="encoder")(image).tokens
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from vismem.errors import UserError
 from vismem.models.features import Features
-from vismem.models.layers import Array
+from vismem.models.layers import Array, check_sizes
 from vismem.models.transformer import activation
 from vismem.models.vision.conv import ChannelNorm, Conv, Norm, as_features, max_pool
 from vismem.registry import nearest
@@ -113,13 +113,19 @@ class ResNet(nn.Module):
     @nn.compact
     def feature_map(self, image: Array) -> Array:
         """The last stage's map, [B, H', W', C']."""
+        check_sizes(self, "vision", "depths", "widths", "stem")
+        if len(self.depths) != len(self.widths):
+            raise UserError(
+                f"vision.depths={list(self.depths)} and vision.widths={list(self.widths)}: must "
+                "be equally long, with a number for each stage"
+            )
         given = dict(norm=self.norm, dtype=self.dtype)
         kernel, stride = (3, 1) if self.small else (7, 2)
         x = ConvNorm(self.stem, kernel, stride, name="stem", **given)(image)
         x = activation(self.activation)(x)
         if not self.small:
             x = max_pool(x, 3, 2, padding=1)
-        for i, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True)):
+        for i, (depth, width) in enumerate(zip(self.depths, self.widths)):
             for j in range(depth):
                 stride = (2 if i else self.first_stride) if j == 0 else 1
                 x = ResidualBlock(

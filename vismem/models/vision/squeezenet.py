@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from vismem.models.features import Features
-from vismem.models.layers import Array
+from vismem.models.layers import Array, check_sizes
 from vismem.models.vision.conv import Conv, as_features, max_pool
 
 SQUEEZE = (16, 16, 32, 32, 48, 48, 64, 64)
@@ -49,6 +49,7 @@ class SqueezeNet(nn.Module):
     @nn.compact
     def feature_map(self, image: Array) -> Array:
         """The last fire module's map, [B, H', W', C']."""
+        check_sizes(self, "vision", "squeeze")
         kernel, channels, pooled = VERSIONS[self.version]
         x = Conv(channels, kernel, stride=2, padding=0, dtype=self.dtype, name="stem")(image)
         x = nn.relu(x)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from einops import rearrange
 
 from vismem.errors import UserError
-from vismem.models.layers import STEM, Array, Dense
+from vismem.models.layers import STEM, Array, Dense, check_sizes
 
 
 def to_patches(image: Array, patch: int) -> Array:
@@ -57,6 +57,7 @@ class ConvStem(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array) -> Array:
+        check_sizes(self, "vision", "channels")
         kernel_init = nn.with_logical_partitioning(
             nn.initializers.he_normal(), (None, None, None, "mlp")
         )

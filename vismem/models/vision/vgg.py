@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from vismem.errors import UserError
 from vismem.models.features import Features
-from vismem.models.layers import Array, Dense
+from vismem.models.layers import Array, Dense, check_sizes
 from vismem.models.vision.conv import ChannelNorm, Conv, as_features, max_pool
 from vismem.registry import nearest
 
@@ -46,6 +46,7 @@ class VGG(nn.Module):
     @nn.compact
     def feature_map(self, image: Array) -> Array:
         """The last stage's map, [B, H', W', C']."""
+        check_sizes(self, "vision", "stages")
         x = image
         for i, stage in enumerate(self.stages):
             for j, features in enumerate(stage):

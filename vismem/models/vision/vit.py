@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from vismem.errors import UserError
 from vismem.models.features import Features
-from vismem.models.layers import Array, Dense, LayerNorm
+from vismem.models.layers import Array, Dense, LayerNorm, check_sizes
 from vismem.models.transformer import Attention, Block, FeedForward, Stack, activation
 from vismem.models.vision.stems import to_patches
 from vismem.registry import nearest
@@ -82,6 +82,7 @@ class ViT(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array) -> Features:
+        check_sizes(self, "vision", "patch", "width", "layers", "heads", "hidden")
         grid = image.shape[1] // self.patch, image.shape[2] // self.patch
         if 0 in grid:
             raise UserError(f"pictures of {image.shape[1:3]} hold no patch of {self.patch} pixels")
@@ -89,11 +90,11 @@ class ViT(nn.Module):
         x = PatchEmbed(self.patch, self.width, self.patch_bias, self.dtype, name="embed")(image)
         first = int(self.pool == "class")  # tokens with a row of the position table of their own
         if first:
-            token = jnp.broadcast_to(self.table("class", ()), (len(x), 1, self.width))
-            x = jnp.concatenate([token, x], axis=1)
-        x = x + self.positions(first, grid)
+            token = self.table("class", ()).astype(x.dtype)
+            x = jnp.concatenate([jnp.broadcast_to(token, (len(x), 1, self.width)), x], axis=1)
+        x = x + self.positions(first, grid).astype(x.dtype)
         if self.registers:
-            registers = self.table("registers", (self.registers,))
+            registers = self.table("registers", (self.registers,)).astype(x.dtype)
             registers = jnp.broadcast_to(registers, (len(x), *registers.shape))
             x = jnp.concatenate([x[:, :first], registers, x[:, first:]], axis=1)
         extra = first + self.registers
@@ -136,13 +137,14 @@ class ViT(nn.Module):
         )
 
     def table(self, name: str, rows: tuple[int, ...]) -> Array:
-        """A learned [*rows, D]."""
+        """A learned [*rows, D], in float32."""
         init = nn.initializers.normal(self.width**-0.5)
         init = nn.with_logical_partitioning(init, (*[None] * len(rows), "embed"))
-        return self.param(name, init, (*rows, self.width)).astype(self.dtype)
+        return self.param(name, init, (*rows, self.width))
 
     def positions(self, first: int, grid: tuple[int, int]) -> Array:
-        """[first + P, D] for that many rows and columns of patches."""
+        """[first + P, D] for that many rows and columns of patches, in float32: what is resized is
+        rounded after that, and once."""
         side = self.size // self.patch
         table = self.table("positions", (first + side * side,))
         patches = resize_positions(table[first:], grid, self.antialias)
