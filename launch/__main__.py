@@ -11,7 +11,7 @@ from launch import grid, topology, xla_flags
 from launch.job import resolve
 from vismem import config
 from vismem.cli import Parser
-from vismem.errors import UserError
+from vismem.errors import reported
 from vismem.reports import status, sweeps
 
 BACKENDS = ("local", "slurm", "gke", "tpu")
@@ -22,13 +22,8 @@ SETTLED = ("done", "other config", f"unreadable ({config.FILE})")
 def main(argv: Sequence[str] | None = None) -> int:
     """Sends the runs of a command line (the process's own by default); returns the exit code."""
     options = arguments().parse_args(argv)
-    try:
-        return launch(options)
-    except UserError as error:
-        print(f"launch: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:  # of what only watches; the runs go on where they are
-        return 130
+    # Ctrl-C ends what only watches; the runs go on where they are.
+    return reported("launch", lambda: launch(options))
 
 
 def arguments() -> argparse.ArgumentParser:

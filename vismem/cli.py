@@ -1,16 +1,13 @@
 """Command lines to commands (commands.py). A user's mistake is one line and exit code 2."""
 
 import argparse
-import errno
 import logging
 import os
-import sys
 from pathlib import Path
 
 from vismem import __version__, commands
-from vismem.errors import UserError
+from vismem.errors import UserError, reported
 
-FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk, which the system says without a file's name
 EXPANDER = "runs/expansion"  # what `vismem train experiments/expansion.py` makes
 
 
@@ -21,19 +18,14 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns that torch is missing
     parser = arguments()
     options, settings = parser.parse_known_args(argv)
-    try:
+
+    def command() -> int | None:
         if settings and options.run not in (commands.train, commands.plan, commands.sweep):
             raise UserError(f"{settings[0]}: unknown argument; see vismem {options.command} --help")
         options.settings = settings
-        return options.run(options) or 0
-    # Files that the system refuses, and bytes that are no text, are the user's to put right too.
-    except (UserError, OSError, UnicodeError) as error:
-        if isinstance(error, OSError) and not (error.filename or error.errno in FULL):
-            raise
-        print(f"vismem: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+        return options.run(options)
+
+    return reported("vismem", command)
 
 
 class Parser(argparse.ArgumentParser):

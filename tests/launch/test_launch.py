@@ -256,6 +256,14 @@ def test_the_status_page_is_written_each_time(file, capsys, monkeypatch):
     assert sent == [4]
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(file, capsys):
+    sweeps.RUNS.touch()
+    assert main(["slurm", file]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("launch: ")
+    assert error.count("\n") == 1
+
+
 def test_errors_bear_the_name_of_the_command(file, capsys):
     assert cli.main(["sweep", "nowhere.py"]) == 2
     assert capsys.readouterr().err.startswith("vismem: nowhere.py")
