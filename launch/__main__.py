@@ -41,11 +41,24 @@ def arguments() -> argparse.ArgumentParser:
             help="all combinations of lr=1e-4,3e-4 seed=0:3; without any: the file's own sweep()",
         )
         sub.add_argument(
-            "--env", nargs="*", default=(), metavar="NAME=VALUE", help="environment of the runs"
+            "--env",
+            nargs="*",
+            type=variable,
+            default=(),
+            metavar="NAME=VALUE",
+            help="environment of the runs",
         )
         sub.add_argument("--dry-run", action="store_true", help=dry_run(module))
         module.arguments(sub)
     return parser
+
+
+def variable(text: str) -> tuple[str, str]:
+    """Name and value of "NAME=VALUE"."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r}: reads NAME=VALUE")
+    return name, value
 
 
 def dry_run(module: ModuleType) -> str:
@@ -57,16 +70,17 @@ def dry_run(module: ModuleType) -> str:
 
 def launch(options: argparse.Namespace) -> int:
     """Resolves the runs, leaves out those that are settled, and sends the others."""
-    # Every row's first seed before any row's second: a table has all its rows early.
-    runs = sorted(grid.runs(options.file, options.sweep), key=lambda run: run.seed)
+    runs = grid.runs(options.file, options.sweep)
     hosts, devices, kind = options.module.hardware(options)
-    given = dict(text.partition("=")[::2] for text in options.env)
-    environment = xla_flags.environment(kind) | given
-    jobs = []
+    environment = xla_flags.environment(kind) | dict(options.env)
     for run in runs:
         settings = config.run_config(run.config)  # a mistake in one is said before any is sent
         if devices:
             topology.check(settings, hosts, devices, kind)
+    # Every row's first seed before any row's second: a table has all its rows early.
+    runs.sort(key=lambda run: run.seed)
+    jobs = []
+    for run in runs:
         state = sweeps.state(run)
         if state == "done" and (other := sweeps.other(sweeps.summary(run))):
             state = f"done, by {other}"

@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def hardware(options: argparse.Namespace) -> tuple[int, int | None, str]:
     """Processes of a run and their devices; None, where there are accelerators to be found out when
     it starts."""
-    given = {**os.environ, **dict(text.partition("=")[::2] for text in options.env)}
+    given = os.environ | dict(options.env)
     found = any(any(Path("/dev").glob(name)) for name in ACCELERATORS)
     if found and given.get("JAX_PLATFORMS") != "cpu":
         return options.hosts, None, "cpu"

@@ -71,7 +71,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def hardware(options: argparse.Namespace) -> tuple[int, int, str]:
     """Nodes and devices of a run, and their kind."""
-    given = {**os.environ, **dict(text.partition("=")[::2] for text in options.env)}
+    given = os.environ | dict(options.env)
     each = options.gpus or topology.cpu_devices(given)
     return options.nodes, options.nodes * each, "gpu" if options.gpus else "cpu"
 

@@ -56,6 +56,18 @@ def test_a_grid_is_every_combination(file):
     )
 
 
+def test_an_axis_mixes_values_and_ranges(file):
+    assert [run.seed for run in grid.runs(file, ["seed=0,2:5"])] == [0, 2, 3, 4]
+
+
+@pytest.mark.parametrize("given", ["FOO", "=1"])
+def test_an_environment_is_names_and_values(file, capsys, given):
+    with pytest.raises(SystemExit) as ended:
+        main(["local", file, "--env", "BAR=", given])
+    assert ended.value.code == 2
+    assert f"argument --env: {given!r}: reads NAME=VALUE" in capsys.readouterr().err
+
+
 def test_a_run_alone_is_that_of_vismem_train(file):
     (run,) = grid.runs(file, None)
     assert str(run.folder) == "runs/memory"
@@ -71,6 +83,8 @@ def test_a_run_alone_is_that_of_vismem_train(file):
         ("optimizer.lrr=1", "did you mean 'optimizer.lr'"),
         ("lr=fast", "optimizer.lr='fast': expected float"),
         ("batch_size=0", "must be above 0"),
+        ("seed=0,x", "seed='x': expected int"),
+        ("seed=3:3", "needs at least one row and one seed"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_sent(file, capsys, axis, said):
