@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import IO
 
 from launch import topology
-from launch.job import Job
+from launch.job import AGAIN, Job
 from vismem.cli import positive
 from vismem.reports.sweeps import EXIT_CODE, STOPPED
+from vismem.training.signals import EXIT_CODES
 
-AGAIN = 42  # the exit code of a run that saved and wants to go on
-EARLY = 128 + signal.SIGTERM  # of one that was told to end before there was anything to save
+EARLY = 128 + signal.SIGTERM  # exit code of what was told to end before there was anything to save
 LOCK = "lock"  # a file in a run's folder
-ENDS = {signal.SIGINT: 130, signal.SIGTERM: AGAIN}  # exit codes of whoever was told to end
 GRACE = 60.0  # seconds that a run's processes have to end once one of them has failed
 POLL = 0.2  # seconds between two looks at what runs
 STATUS_EVERY = 10.0  # seconds
@@ -138,7 +137,7 @@ class Runner:
     def run(self, jobs: Sequence[Job]) -> int:
         """The exit code: 0, 1 if a run failed, 130 or 42 if a signal came."""
         waiting, failed, told, passed_on = list(jobs), False, 0.0, 0
-        before = {s: signal.signal(s, self._receive) for s in ENDS}
+        before = {s: signal.signal(s, self._receive) for s in EXIT_CODES}
         try:
             while self.active or (waiting and not self.received):
                 while waiting and not self.received and len(self.active) < self.parallel:
@@ -165,7 +164,7 @@ class Runner:
             for number, handler in before.items():
                 signal.signal(number, handler)
             self.status(set())
-        return ENDS[self.received[0]] if self.received else int(failed)
+        return EXIT_CODES[self.received[0]] if self.received else int(failed)
 
     def _start(self, job: Job) -> None:
         job.folder.mkdir(parents=True, exist_ok=True)

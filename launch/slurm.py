@@ -4,12 +4,12 @@ import argparse
 import hashlib
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 
 from launch import topology
 from launch.job import Job
+from launch.programs import output
 from vismem.cli import natural, positive
 from vismem.errors import UserError
 from vismem.reports.sweeps import EXIT_CODE
@@ -141,14 +141,4 @@ def live() -> dict[str, str]:
 
 
 def slurm(*command: str, text: str | None = None) -> str:
-    """What a command of Slurm's prints."""
-    try:
-        return subprocess.run(
-            command, input=text, capture_output=True, text=True, check=True
-        ).stdout
-    except FileNotFoundError:
-        raise UserError(
-            f"{command[0]}: not found; send to Slurm from one of its login nodes"
-        ) from None
-    except subprocess.CalledProcessError as error:
-        raise UserError(f"{command[0]}: {error.stderr}") from None
+    return output(command, "send to Slurm from one of its login nodes", text)

@@ -6,13 +6,13 @@
 import argparse
 import json
 import shlex
-import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
 
 from launch import topology
 from launch.job import Job
+from launch.programs import output
 from vismem.cli import positive
 from vismem.errors import UserError
 from vismem.reports.sweeps import EXIT_CODE
@@ -157,21 +157,18 @@ def step(job: Job, options: argparse.Namespace) -> int | None:
     return None
 
 
-class Passing(Exception):
+class Passing(UserError):
     """An error of the cloud's that another try may not meet."""
 
 
 def call(command: Sequence[str]) -> str:
     """What gcloud prints; "" if what it is about does not exist or, to be made, exists already."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise UserError("gcloud: not found; cloud.google.com/sdk/docs/install") from None
-    if done.returncode == 0:
-        return done.stdout
-    error = " ".join(done.stderr.split())
-    if "NOT_FOUND" in error or "ALREADY_EXISTS" in error:
-        return ""
-    if any(name in error for name in PASSING):
-        raise Passing(error)
-    raise UserError(error)
+        return output(command, "cloud.google.com/sdk/docs/install")
+    except UserError as error:
+        said = " ".join(str(error).split())
+        if "NOT_FOUND" in said or "ALREADY_EXISTS" in said:
+            return ""
+        if any(name in said for name in PASSING):
+            raise Passing(said) from None
+        raise

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from launch import tpu
+from launch import programs, tpu
 from launch.job import Job
 from vismem.errors import UserError
 
@@ -217,7 +217,7 @@ def test_passing_errors_are_told_from_others(tmp_path, monkeypatch, capsys):
     def gcloud(command, **_):
         return subprocess.CompletedProcess(command, 1, "", f"ERROR: (gcloud) {next(said)}")
 
-    monkeypatch.setattr(tpu.subprocess, "run", gcloud)
+    monkeypatch.setattr(programs.subprocess, "run", gcloud)
     with pytest.raises(UserError, match="INVALID_ARGUMENT"):
         tpu.send([job(tmp_path)], options())
     assert capsys.readouterr().out.count("trying again") == 2
