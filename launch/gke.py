@@ -143,7 +143,9 @@ def send(jobs: Sequence[Job], options: argparse.Namespace) -> int:
     for job in jobs:
         state = condition(job, options)
         if state in ("running", "suspended", "completed"):
-            print(f"{job.folder}: {state} already ({job.id})")
+            delete = f"kubectl --namespace={options.namespace} delete jobset {job.id}"
+            remedy = f"; to train it anew: {delete}" if state == "completed" else ""
+            print(f"{job.folder}: {state} already ({job.id}){remedy}")
             continue
         if state == "failed":
             kubectl(options, "delete", "jobset", job.id, "--wait")
