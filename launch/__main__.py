@@ -79,15 +79,18 @@ def launch(options: argparse.Namespace) -> int:
             topology.check(settings, hosts, devices, kind)
     # Every row's first seed before any row's second: a table has all its rows early.
     runs.sort(key=lambda run: run.seed)
-    jobs = []
+    jobs, done = [], []
     for run in runs:
+        job = resolve(run, environment, hosts)
         state = sweeps.state(run)
         if state == "done" and (other := sweeps.other(sweeps.summary(run))):
             state = f"done, by {other}"
         if state.startswith(SETTLED):
             print(f"{run.folder}: {state}; left as it is", file=sys.stderr)
         else:
-            jobs.append(resolve(run, environment, hosts))
+            jobs.append(job)
+        if state.startswith("done"):
+            done.append(job)
     if options.dry_run:
         going = options.module.going(jobs) if hasattr(options.module, "going") else {}
         for job in jobs:
@@ -100,6 +103,8 @@ def launch(options: argparse.Namespace) -> int:
     options.status = functools.partial(status.write, page, runs)
     options.status()
     print(f"status: {page}", file=sys.stderr)
+    if hasattr(options.module, "clear"):
+        options.module.clear([*done, *jobs], options)
     return options.module.send(jobs, options) if jobs else 0
 
 

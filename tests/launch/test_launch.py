@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from launch import grid, slurm, topology
+from launch import grid, slurm, topology, tpu
 from launch.__main__ import main
 from launch.job import run_id
 from vismem import cli, config
@@ -268,6 +268,19 @@ def test_the_status_page_is_written_each_time(file, capsys, monkeypatch):
     assert cli.main(["sweep", file, "--backend", "slurm"]) == 0
     assert "4 of 4 runs are done" in page.read_text()
     assert sent == [4]
+
+
+def test_slices_of_what_is_done_are_cleared_too(file, monkeypatch):
+    done, *others = sweeps.runs(file)
+    config.write(done.config, done.folder)
+    (done.folder / "summary.json").write_text(json.dumps({"metrics": {}, "commit": None}))
+    seen = {}
+    monkeypatch.setattr(tpu, "clear", lambda jobs, _: seen.update(clear={j.id for j in jobs}))
+    monkeypatch.setattr(tpu, "send", lambda jobs, _: seen.update(send={j.id for j in jobs}) or 0)
+    given = ["--topology=v5e:2x4", "--project=p", "--zone=z", "--image=i", "--mount=m"]
+    assert main(["tpu", file, "--sweep", *given]) == 0
+    assert seen["send"] == {run_id(run) for run in others}
+    assert seen["clear"] == {run_id(run) for run in (done, *others)}
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(file, capsys):
