@@ -43,19 +43,37 @@ def hardware(options: argparse.Namespace) -> tuple[int, int | None, str]:
 
 def going(jobs: Sequence[Job]) -> dict[str, str]:
     """Run id -> what is said of it, of the runs that a dry run leaves out."""
-    return {job.id: "is running already" for job in jobs if is_held(job.folder / LOCK)}
+    return {
+        job.id: "is running already"
+        for job in jobs
+        if is_held(job.folder / LOCK) or is_trained(job.folder)
+    }
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether somebody trains the run by hand."""
+    from vismem.parallel import locks  # which imports jax
+
+    return is_held(folder / locks.FILE)
 
 
 def is_held(lock: Path) -> bool:
-    """Whether a process of a run holds its lock."""
+    """Whether a process holds a lock."""
     if not lock.exists():
         return False
     with lock.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        return not take(file, fcntl.LOCK_SH)
+
+
+def take(file: IO[bytes], how: int) -> bool:
+    """Whether a file could be locked. A file system without locks lets everybody."""
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # no locks here
+        pass
+    return True
 
 
 def render(jobs: Sequence[Job], options: argparse.Namespace) -> str:
@@ -169,10 +187,9 @@ class Runner:
     def _start(self, job: Job) -> None:
         job.folder.mkdir(parents=True, exist_ok=True)
         lock = (job.folder / LOCK).open("wb")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{job.folder}: is running already")
+        if not take(lock, fcntl.LOCK_EX) or is_trained(job.folder):
+            lock.close()
+            print(f"{job.folder}: is running already", flush=True)
             return
         (job.folder / EXIT_CODE).unlink(missing_ok=True)
         print(f"{job.folder}: started ({job.id})", flush=True)

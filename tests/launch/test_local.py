@@ -1,6 +1,7 @@
 """Runs on this machine, for real: what is told to stop, breaks, or is sent twice."""
 
 import argparse
+import errno
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 from launch import local
 from launch.job import Job
+from vismem.parallel import locks
 
 COUNTER = Path(__file__).with_name("counter.py")
 RUNNER = """
@@ -149,6 +151,26 @@ def test_processes_find_each_other(tmp_path):
     run = Job("run", ("python", str(script)), tmp_path / "run", {"JAX_PLATFORMS": "cpu"}, hosts=2)
     assert send(run)[0] == 0
     assert (run.folder / "log.txt").read_text().count("one of 2") == 2
+
+
+def test_a_run_that_is_trained_by_hand_is_left_alone(tmp_path, capfd):
+    run = job(tmp_path / "run", 1)
+    with locks.held(run.folder):
+        assert local.going([run]) == {run.id: "is running already"}
+        assert send(run)[0] == 0
+    assert "is running already" in capfd.readouterr().out
+    assert not (run.folder / "seen").exists()
+    assert send(run)[0] == exit_code(run.folder) == 0
+
+
+def test_a_file_system_without_locks_has_none(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(local.fcntl, "flock", flock)
+    run = job(tmp_path / "run", 1)
+    assert send(run)[0] == exit_code(run.folder) == 0
+    assert local.going([run]) == {}
 
 
 def test_the_dry_run_says_what_is_run(tmp_path):
