@@ -4,7 +4,8 @@ import argparse
 import functools
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from types import ModuleType
 
 from launch import grid, topology, xla_flags
@@ -13,6 +14,7 @@ from vismem import config
 from vismem.cli import Parser
 from vismem.errors import reported
 from vismem.reports import status, sweeps
+from vismem.reports.sweeps import Run
 
 BACKENDS = ("local", "slurm", "gke", "tpu")
 # States of runs that are not sent. Whose folder it is, without its config nobody knows.
@@ -100,12 +102,20 @@ def launch(options: argparse.Namespace) -> int:
         print(options.module.render(jobs, options) if jobs else "nothing to send")
         return 0
     page = sweeps.RUNS / sweeps.name(options.file) / "status.html"
-    options.status = functools.partial(status.write, page, runs)
-    options.status()
+    status.write(page, runs)
     print(f"status: {page}", file=sys.stderr)
+    options.status = functools.partial(keep, page, runs)
     if hasattr(options.module, "clear"):
         options.module.clear([*done, *jobs], options)
     return options.module.send(jobs, options) if jobs else 0
+
+
+def keep(page: Path, runs: Sequence[Run], running: Collection[Path]) -> None:
+    """Writes the status page anew. That a disk is full ends nobody's watching."""
+    try:
+        status.write(page, runs, running)
+    except OSError as error:
+        print(f"{page}: cannot be written: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -159,7 +159,12 @@ class Runner:
         try:
             while self.active or (waiting and not self.received):
                 while waiting and not self.received and len(self.active) < self.parallel:
-                    self._start(waiting.pop(0))
+                    job = waiting.pop(0)
+                    try:
+                        self._start(job)
+                    except OSError as error:  # of a full disk, say; what runs is still watched
+                        print(f"{job.folder}: cannot be started: {error}", flush=True)
+                        failed = True
                     told = 0.0
                 for number in self.received[passed_on:]:
                     for attempt in self.active:
@@ -199,8 +204,11 @@ class Runner:
         self.active.remove(attempt)
         folder = attempt.job.folder
         partial = folder / f".{EXIT_CODE}"
-        partial.write_text(f"{code}\n")
-        partial.replace(folder / EXIT_CODE)
+        try:
+            partial.write_text(f"{code}\n")
+            partial.replace(folder / EXIT_CODE)
+        except OSError as error:
+            print(f"{folder}: {EXIT_CODE} cannot be written: {error}", flush=True)
         attempt.lock.close()
         said = {0: "done", AGAIN: "saved, to go on", **dict.fromkeys((130, EARLY), "stopped")}
         failure = f"failed (exit {code}); see {folder}/log.txt"

@@ -1,19 +1,20 @@
 """From a command line to resolved runs; and what is refused before anything is sent."""
 
 import dataclasses
+import errno
 import fcntl
 import json
 import re
 
 import pytest
 
-from launch import grid, slurm, topology, tpu
+from launch import grid, local, slurm, topology, tpu
 from launch.__main__ import main
 from launch.job import run_id
 from vismem import cli, config
 from vismem.errors import UserError
 from vismem.parallel.mesh import MeshConfig
-from vismem.reports import sweeps
+from vismem.reports import status, sweeps
 
 EXPERIMENT = """
 from ml_collections import ConfigDict
@@ -289,6 +290,20 @@ def test_a_folder_that_cannot_be_written_is_one_line(file, capsys):
     error = capsys.readouterr().err
     assert error.startswith("launch: ")
     assert error.count("\n") == 1
+
+
+def test_a_status_page_that_cannot_be_written_ends_no_watching(file, capsys, monkeypatch):
+    def watch(jobs, options):
+        def full(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(status, "write", full)
+        options.status(set())
+        return 7
+
+    monkeypatch.setattr(local, "send", watch)
+    assert main(["local", file]) == 7
+    assert "status.html: cannot be written: [Errno 28] No space left" in capsys.readouterr().err
 
 
 def test_errors_bear_the_name_of_the_command(file, capsys):

@@ -173,6 +173,17 @@ def test_a_file_system_without_locks_has_none(tmp_path, monkeypatch):
     assert local.going([run]) == {}
 
 
+def test_what_cannot_be_written_stops_no_other_run(tmp_path, capfd):
+    mute, missing, good = (tmp_path / name for name in ("mute", "missing", "good"))
+    (mute / ".exit_code").mkdir(parents=True)
+    missing.touch()
+    assert send(*(job(folder, 1) for folder in (mute, missing, good)))[0] == 1
+    printed = capfd.readouterr().out
+    assert f"{mute}: exit_code cannot be written" in printed
+    assert f"{missing}: cannot be started" in printed
+    assert exit_code(good) == 0
+
+
 def test_the_dry_run_says_what_is_run(tmp_path):
     single, double = job(tmp_path / "run", 3), job(tmp_path / "run", 3, hosts=2)
     (line,) = local.render([single], None).splitlines()
