@@ -229,7 +229,7 @@ def test_hosts_that_do_not_come_are_a_failure(tmp_path, cloud, capsys, monkeypat
     """Of a slice whose hosts have come nothing is said, however long it takes."""
     monkeypatch.setattr(tpu, "SILENCE", 0.0)
     run, other = job(tmp_path), job(tmp_path, "v-x-9876543210")
-    server = cloud([["ACTIVE"]], other.folder)
+    server = cloud([[*["ACTIVE"] * 4, "FAILED"]], other.folder)
     server.live[other.id] = ["ACTIVE", "ACTIVE", "ACTIVE", "done 0"]
     (run.folder / "started").touch()  # by an earlier attempt
     (other.folder / "started").touch()
