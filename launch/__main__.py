@@ -4,15 +4,17 @@ import argparse
 import functools
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from types import ModuleType
 
 from launch import grid, topology, xla_flags
 from launch.job import resolve
 from vismem import config
 from vismem.cli import Parser
-from vismem.errors import UserError
+from vismem.errors import exit_code
 from vismem.reports import status, sweeps
+from vismem.reports.sweeps import Run
 
 BACKENDS = ("local", "slurm", "gke", "tpu")
 # States of runs that are not sent. Whose folder it is, without its config nobody knows.
@@ -22,13 +24,8 @@ SETTLED = ("done", "other config", f"unreadable ({config.FILE})")
 def main(argv: Sequence[str] | None = None) -> int:
     """Sends the runs of a command line (the process's own by default); returns the exit code."""
     options = arguments().parse_args(argv)
-    try:
-        return launch(options)
-    except UserError as error:
-        print(f"launch: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:  # of what only watches; the runs go on where they are
-        return 130
+    # Ctrl-C ends what only watches; the runs go on where they are.
+    return exit_code("launch", lambda: launch(options))
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -46,11 +43,24 @@ def arguments() -> argparse.ArgumentParser:
             help="all combinations of lr=1e-4,3e-4 seed=0:3; without any: the file's own sweep()",
         )
         sub.add_argument(
-            "--env", nargs="*", default=(), metavar="NAME=VALUE", help="environment of the runs"
+            "--env",
+            nargs="*",
+            type=variable,
+            default=(),
+            metavar="NAME=VALUE",
+            help="environment of the runs",
         )
         sub.add_argument("--dry-run", action="store_true", help=dry_run(module))
         module.arguments(sub)
     return parser
+
+
+def variable(text: str) -> tuple[str, str]:
+    """Name and value of "NAME=VALUE"."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r}: reads NAME=VALUE")
+    return name, value
 
 
 def dry_run(module: ModuleType) -> str:
@@ -62,23 +72,27 @@ def dry_run(module: ModuleType) -> str:
 
 def launch(options: argparse.Namespace) -> int:
     """Resolves the runs, leaves out those that are settled, and sends the others."""
-    # Every row's first seed before any row's second: a table has all its rows early.
-    runs = sorted(grid.runs(options.file, options.sweep), key=lambda run: run.seed)
+    runs = grid.runs(options.file, options.sweep)
     hosts, devices, kind = options.module.hardware(options)
-    given = dict(text.partition("=")[::2] for text in options.env)
-    environment = xla_flags.environment(kind) | given
-    jobs = []
+    environment = xla_flags.environment(kind) | dict(options.env)
     for run in runs:
         settings = config.run_config(run.config)  # a mistake in one is said before any is sent
         if devices:
             topology.check(settings, hosts, devices, kind)
+    # Every row's first seed before any row's second: a table has all its rows early.
+    runs.sort(key=lambda run: run.seed)
+    jobs, done = [], []
+    for run in runs:
+        job = resolve(run, environment, hosts)
         state = sweeps.state(run)
         if state == "done" and (other := sweeps.other(sweeps.summary(run))):
             state = f"done, by {other}"
         if state.startswith(SETTLED):
             print(f"{run.folder}: {state}; left as it is", file=sys.stderr)
         else:
-            jobs.append(resolve(run, environment, hosts))
+            jobs.append(job)
+        if state.startswith("done"):
+            done.append(job)
     if options.dry_run:
         going = options.module.going(jobs) if hasattr(options.module, "going") else {}
         for job in jobs:
@@ -88,10 +102,20 @@ def launch(options: argparse.Namespace) -> int:
         print(options.module.render(jobs, options) if jobs else "nothing to send")
         return 0
     page = sweeps.RUNS / sweeps.name(options.file) / "status.html"
-    options.status = functools.partial(status.write, page, runs)
-    options.status()
+    status.write(page, runs)
     print(f"status: {page}", file=sys.stderr)
+    options.status = functools.partial(keep, page, runs)
+    if hasattr(options.module, "clear"):
+        options.module.clear([*done, *jobs], options)
     return options.module.send(jobs, options) if jobs else 0
+
+
+def keep(page: Path, runs: Sequence[Run], running: Collection[Path]) -> None:
+    """Writes the status page anew. That a disk is full ends nobody's watching."""
+    try:
+        status.write(page, runs, running)
+    except OSError as error:
+        print(f"{page}: cannot be written: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import subprocess
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 import yaml
 
 from launch import topology
-from launch.job import Job
+from launch.job import AGAIN, Job
+from launch.programs import output
 from launch.topology import Topology
-from vismem.errors import UserError
 
-AGAIN = 42  # the exit code of a run that saved and wants to go on
 RESTARTS = 3  # of a run that failed otherwise
 GRACE = 120  # seconds to save before the end
 PORT = 8476
@@ -145,7 +143,9 @@ def send(jobs: Sequence[Job], options: argparse.Namespace) -> int:
     for job in jobs:
         state = condition(job, options)
         if state in ("running", "suspended", "completed"):
-            print(f"{job.folder}: {state} already ({job.id})")
+            delete = f"kubectl --namespace={options.namespace} delete jobset {job.id}"
+            remedy = f"; to train it anew: {delete}" if state == "completed" else ""
+            print(f"{job.folder}: {state} already ({job.id}){remedy}")
             continue
         if state == "failed":
             kubectl(options, "delete", "jobset", job.id, "--wait")
@@ -165,15 +165,5 @@ def condition(job: Job, options: argparse.Namespace) -> str | None:
 
 
 def kubectl(options: argparse.Namespace, *arguments: str, text: str | None = None) -> str:
-    """What kubectl prints."""
     command = ("kubectl", f"--namespace={options.namespace}", *arguments)
-    try:
-        return subprocess.run(
-            command, input=text, capture_output=True, text=True, check=True
-        ).stdout
-    except FileNotFoundError:
-        raise UserError(
-            "kubectl: not found; install it, and gcloud container get-credentials"
-        ) from None
-    except subprocess.CalledProcessError as error:
-        raise UserError(f"kubectl {arguments[0]}: {error.stderr}") from None
+    return output(command, "install it, and gcloud container get-credentials", text)

@@ -17,8 +17,8 @@ def runs(file: str, axes: Sequence[str] | None) -> list[Run]:
 
     Args:
       file: "FILE[:ARGUMENT]".
-      axes: all combinations of "lr=1e-4,3e-4" and "seed=0:3"; of a key its end is enough. Empty for
-        the file's own sweep(), None for a single run, the one that `vismem train` would do.
+      axes: all combinations of "lr=1e-4,3e-4" and "seed=0:3,7"; of a key its end is enough. Empty
+        for the file's own sweep(), None for a single run, the one that `vismem train` would do.
     """
     if axes is None:
         settings = config.load(file)
@@ -55,9 +55,15 @@ def axis(text: str, known: Sequence[str]) -> tuple[str, dict[str, Any]]:
     full = short in known or short == "seed" or not ends  # a key need not be in the file
     if not full and len(ends) > 1:
         raise UserError(f"--sweep {text}: {short} may be {' or '.join(ends)}; write one in full")
-    if re.fullmatch(r"\d+:\d+", written):
-        written = ",".join(map(str, range(*map(int, written.split(":")))))
-    return short if full else ends[0], {value: literal(value) for value in written.split(",")}
+    values = {value: literal(value) for part in written.split(",") for value in expanded(part)}
+    return short if full else ends[0], values
+
+
+def expanded(text: str) -> Sequence[str]:
+    """The numbers of "2:5" without its end, each as text; anything else as it is."""
+    if not re.fullmatch(r"\d+:\d+", text):
+        return (text,)
+    return tuple(map(str, range(*map(int, text.split(":")))))
 
 
 def literal(text: str) -> Any:

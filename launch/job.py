@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,9 @@ from pathlib import Path
 from vismem import config
 from vismem.reports import sweeps
 from vismem.reports.sweeps import Run
+from vismem.training.signals import EXIT_CODES
 
+AGAIN = EXIT_CODES[signal.SIGTERM]  # of a run that saved and wants to go on
 # Settings that change where a run computes, not what: a run sent elsewhere is the same run.
 ELSEWHERE = ("mesh", "experiment")
 

@@ -2,29 +2,34 @@
 
 import argparse
 import fcntl
+import itertools
 import os
 import shlex
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 from launch import topology
-from launch.job import Job
+from launch.job import AGAIN, Job
 from vismem.cli import positive
+from vismem.errors import UserError
 from vismem.reports.sweeps import EXIT_CODE, STOPPED
+from vismem.training.signals import EXIT_CODES
 
-AGAIN = 42  # the exit code of a run that saved and wants to go on
-EARLY = 128 + signal.SIGTERM  # of one that was told to end before there was anything to save
+EARLY = 128 + signal.SIGTERM  # exit code of what was told to end before there was anything to save
 LOCK = "lock"  # a file in a run's folder
-ENDS = {signal.SIGINT: 130, signal.SIGTERM: AGAIN}  # exit codes of whoever was told to end
 GRACE = 60.0  # seconds that a run's processes have to end once one of them has failed
 POLL = 0.2  # seconds between two looks at what runs
 STATUS_EVERY = 10.0  # seconds
-ACCELERATORS = ("nvidia[0-9]*", "accel[0-9]*", "vfio/[0-9]*")  # GPUs and TPUs, in /dev
+DEVICES = Path("/dev")
+GPUS, TPUS = ("nvidia[0-9]*",), ("accel[0-9]*", "vfio/[0-9]*")  # how they are named there
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+# Of a place for one of the runs at a time: what each process has in its environment.
+Slot = list[dict[str, str]]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,55 +38,105 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def hardware(options: argparse.Namespace) -> tuple[int, int | None, str]:
-    """Processes of a run and their devices; None, where there are accelerators to be found out when
-    it starts."""
-    given = {**os.environ, **dict(text.partition("=")[::2] for text in options.env)}
-    found = any(any(Path("/dev").glob(name)) for name in ACCELERATORS)
-    if found and given.get("JAX_PLATFORMS") != "cpu":
-        return options.hosts, None, "cpu"
+    """Processes of a run, their devices and the kind of these; None, where there are accelerators
+    to be found out when it starts."""
+    given = os.environ | dict(options.env)
+    if found := gpus(given):
+        if (count := options.jobs * options.hosts) > len(found):
+            raise UserError(
+                f"--jobs {options.jobs} --hosts {options.hosts}: {count} processes for "
+                f"{len(found)} GPUs; send fewer at a time, or with --env JAX_PLATFORMS=cpu"
+            )
+        return options.hosts, None, "gpu"
+    if given.get("JAX_PLATFORMS") != "cpu" and present(TPUS):
+        return options.hosts, None, "tpu"
     return options.hosts, options.hosts * topology.cpu_devices(given), "cpu"
+
+
+def present(names: Sequence[str]) -> int:
+    """How many devices of these names this machine has."""
+    return sum(1 for name in names for _ in DEVICES.glob(name))
+
+
+def gpus(environment: Mapping[str, str]) -> list[str]:
+    """The GPUs of a process with this environment, as CUDA names them."""
+    there, named = [str(i) for i in range(present(GPUS))], environment.get(VISIBLE)
+    if environment.get("JAX_PLATFORMS") == "cpu" or named == "-1":
+        return []
+    return [name for name in named.split(",") if name] if there and named is not None else there
+
+
+def slots(options: argparse.Namespace) -> list[Slot]:
+    """As many as there are runs at a time. A process that is not alone has its own share of the
+    GPUs: jax takes the memory of all that it sees."""
+    found = gpus(os.environ | dict(options.env))
+    if (count := options.jobs * options.hosts) == 1 or not found:
+        return [[{}] * options.hosts] * options.jobs
+    each = len(found) // count
+    shares = [{VISIBLE: ",".join(found[i * each : (i + 1) * each])} for i in range(count)]
+    return [shares[i : i + options.hosts] for i in range(0, count, options.hosts)]
 
 
 def going(jobs: Sequence[Job]) -> dict[str, str]:
     """Run id -> what is said of it, of the runs that a dry run leaves out."""
-    return {job.id: "is running already" for job in jobs if is_held(job.folder / LOCK)}
+    return {
+        job.id: "is running already"
+        for job in jobs
+        if is_held(job.folder / LOCK) or is_trained(job.folder)
+    }
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether somebody trains the run by hand."""
+    from vismem.parallel import locks  # which imports jax
+
+    return is_held(folder / locks.FILE)
 
 
 def is_held(lock: Path) -> bool:
-    """Whether a process of a run holds its lock."""
+    """Whether a process holds a lock."""
     if not lock.exists():
         return False
     with lock.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        return not take(file, fcntl.LOCK_SH)
+
+
+def take(file: IO[bytes], how: int) -> bool:
+    """Whether a file could be locked. A file system without locks lets everybody."""
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # no locks here
+        pass
+    return True
 
 
 def render(jobs: Sequence[Job], options: argparse.Namespace) -> str:
-    """The commands with their environment, a line a process."""
+    """The commands with their environment, a line a process; the GPUs of each are those that it
+    gets if all runs take equally long."""
     lines = []
-    for job in jobs:
-        for environment in environments(job, "PORT"):
+    for job, slot in zip(jobs, itertools.cycle(slots(options))):
+        for environment in environments(job, "PORT", slot):
             prefix = [f"{key}={shlex.quote(value)}" for key, value in environment.items()]
             lines.append(" ".join([*prefix, shlex.join(job.here)]))
     return "\n".join(lines)
 
 
-def environments(job: Job, port: int | str) -> list[dict[str, str]]:
+def environments(job: Job, port: int | str, slot: Slot) -> list[dict[str, str]]:
     """What each process of a run has in its environment, beyond what is there."""
+    own = [{**job.environment, **devices} for devices in slot]
     if job.hosts == 1:
-        return [dict(job.environment)]
+        return own
     together = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": str(job.hosts)}
-    return [{**job.environment, **together, "JAX_PROCESS_ID": str(i)} for i in range(job.hosts)]
+    return [{**one, **together, "JAX_PROCESS_ID": str(i)} for i, one in enumerate(own)]
 
 
 class Attempt:
     """The processes of a run that is going on."""
 
-    def __init__(self, job: Job, lock: IO[bytes]):
-        self.job, self.lock = job, lock
+    def __init__(self, job: Job, lock: IO[bytes], slot: Slot):
+        self.job, self.lock, self.slot = job, lock, slot
         self.broken: float | None = None  # when the first process failed
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -97,7 +152,7 @@ class Attempt:
                     pass_fds=(lock.fileno(),),  # held as long as any process lives
                     start_new_session=True,  # Ctrl-C reaches them once, from here
                 )
-                for environment in environments(job, port)
+                for environment in environments(job, port, slot)
             ]
 
     def poll(self) -> int | None:
@@ -126,23 +181,28 @@ class Runner:
     SIGINT and SIGTERM are passed on to what runs, and nothing new is started.
 
     Args:
-      parallel: runs at a time.
+      slots: of the runs at a time.
       status: called now and then with the folders of what is running.
     """
 
-    def __init__(self, parallel: int, status: Callable[[set[Path]], None]):
-        self.parallel, self.status = parallel, status
+    def __init__(self, slots: Sequence[Slot], status: Callable[[set[Path]], None]):
+        self.free, self.status = list(slots), status
         self.active: list[Attempt] = []
         self.received: list[int] = []  # signals
 
     def run(self, jobs: Sequence[Job]) -> int:
         """The exit code: 0, 1 if a run failed, 130 or 42 if a signal came."""
         waiting, failed, told, passed_on = list(jobs), False, 0.0, 0
-        before = {s: signal.signal(s, self._receive) for s in ENDS}
+        before = {s: signal.signal(s, self._receive) for s in EXIT_CODES}
         try:
             while self.active or (waiting and not self.received):
-                while waiting and not self.received and len(self.active) < self.parallel:
-                    self._start(waiting.pop(0))
+                while waiting and not self.received and self.free:
+                    job = waiting.pop(0)
+                    try:
+                        self._start(job)
+                    except OSError as error:  # of a full disk, say; what runs is still watched
+                        print(f"{job.folder}: cannot be started: {error}", flush=True)
+                        failed = True
                     told = 0.0
                 for number in self.received[passed_on:]:
                     for attempt in self.active:
@@ -165,26 +225,30 @@ class Runner:
             for number, handler in before.items():
                 signal.signal(number, handler)
             self.status(set())
-        return ENDS[self.received[0]] if self.received else int(failed)
+        return EXIT_CODES[self.received[0]] if self.received else int(failed)
 
     def _start(self, job: Job) -> None:
         job.folder.mkdir(parents=True, exist_ok=True)
         lock = (job.folder / LOCK).open("wb")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{job.folder}: is running already")
+        if not take(lock, fcntl.LOCK_EX) or is_trained(job.folder):
+            lock.close()
+            print(f"{job.folder}: is running already", flush=True)
             return
         (job.folder / EXIT_CODE).unlink(missing_ok=True)
         print(f"{job.folder}: started ({job.id})", flush=True)
-        self.active.append(Attempt(job, lock))
+        self.active.append(Attempt(job, lock, self.free[0]))
+        del self.free[0]
 
     def _finish(self, attempt: Attempt, code: int) -> None:
         self.active.remove(attempt)
+        self.free.append(attempt.slot)
         folder = attempt.job.folder
         partial = folder / f".{EXIT_CODE}"
-        partial.write_text(f"{code}\n")
-        partial.replace(folder / EXIT_CODE)
+        try:
+            partial.write_text(f"{code}\n")
+            partial.replace(folder / EXIT_CODE)
+        except OSError as error:
+            print(f"{folder}: {EXIT_CODE} cannot be written: {error}", flush=True)
         attempt.lock.close()
         said = {0: "done", AGAIN: "saved, to go on", **dict.fromkeys((130, EARLY), "stopped")}
         failure = f"failed (exit {code}); see {folder}/log.txt"
@@ -195,4 +259,4 @@ class Runner:
 
 
 def send(jobs: Sequence[Job], options: argparse.Namespace) -> int:
-    return Runner(options.jobs, options.status).run(jobs)
+    return Runner(slots(options), options.status).run(jobs)

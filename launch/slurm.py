@@ -3,21 +3,23 @@
 import argparse
 import hashlib
 import os
+import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 
 from launch import topology
 from launch.job import Job
+from launch.programs import output
 from vismem.cli import natural, positive
 from vismem.errors import UserError
 from vismem.reports.sweeps import EXIT_CODE
 
+COMMENT = "vismem"  # of the arrays sent from here
 SCRIPT = """\
 #!/bin/bash
 #SBATCH --job-name={name}
-#SBATCH --comment="{ids}"
+#SBATCH --comment={comment}
 #SBATCH --array=0-{last}%{parallel}
 #SBATCH --nodes={hosts}
 #SBATCH --ntasks-per-node=1
@@ -26,6 +28,7 @@ SCRIPT = """\
 #SBATCH --requeue
 #SBATCH --signal=TERM@{grace}
 {extra}
+# runs: {ids}
 case $SLURM_ARRAY_TASK_ID in
 {cases}
 esac
@@ -71,7 +74,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def hardware(options: argparse.Namespace) -> tuple[int, int, str]:
     """Nodes and devices of a run, and their kind."""
-    given = {**os.environ, **dict(text.partition("=")[::2] for text in options.env)}
+    given = os.environ | dict(options.env)
     each = options.gpus or topology.cpu_devices(given)
     return options.nodes, options.nodes * each, "gpu" if options.gpus else "cpu"
 
@@ -90,6 +93,7 @@ def render(jobs: Sequence[Job], options: argparse.Namespace) -> str:
     ids = " ".join(job.id for job in jobs)
     return SCRIPT.format(
         name=f"vismem-{hashlib.sha256(ids.encode()).hexdigest()[:10]}",
+        comment=COMMENT,
         ids=ids,
         last=len(jobs) - 1,
         parallel=options.jobs,
@@ -131,24 +135,29 @@ def going(jobs: Sequence[Job]) -> dict[str, str]:
 
 
 def live() -> dict[str, str]:
-    """Run id -> job, of the tasks that are waiting or running: the comment lists an array's ids."""
-    found = {}
-    for line in slurm("squeue", "--me", "--noheader", "--array", "--format=%A %K %k").splitlines():
-        number, task, *ids = line.split()
-        if task.isdecimal() and int(task) < len(ids):
-            found[ids[int(task)]] = f"job {number}"
+    """Run id -> job, of the tasks that are waiting or running."""
+    found, sent = {}, {}
+    lines = slurm("squeue", "--me", "--noheader", "--array", "--format=%F %A %K %k").splitlines()
+    for array, number, task, *comment in map(str.split, lines):
+        if comment == [COMMENT] and task.isdecimal():
+            sent[array] = sent.get(array) or listed(number)
+            if int(task) < len(sent[array]):
+                found[sent[array][int(task)]] = f"job {number}"
     return found
 
 
-def slurm(*command: str, text: str | None = None) -> str:
-    """What a command of Slurm's prints."""
+def listed(number: str) -> list[str]:
+    """The runs of the array that a job is of, by task: its script lists them, for which comments of
+    Slurm's are too short."""
     try:
-        return subprocess.run(
-            command, input=text, capture_output=True, text=True, check=True
-        ).stdout
-    except FileNotFoundError:
-        raise UserError(
-            f"{command[0]}: not found; send to Slurm from one of its login nodes"
-        ) from None
-    except subprocess.CalledProcessError as error:
-        raise UserError(f"{command[0]}: {error.stderr}") from None
+        script = slurm("scontrol", "write", "batch_script", number, "-")
+    except UserError as error:
+        if "Invalid job id" in str(error):  # it has ended since
+            return []
+        raise
+    line = re.search("^# runs: (.*)$", script, re.MULTILINE)
+    return line[1].split() if line else []
+
+
+def slurm(*command: str, text: str | None = None) -> str:
+    return output(command, "send to Slurm from one of its login nodes", text)

@@ -39,7 +39,7 @@ KINDS = {
     "v5e": Kind(2, 8, "tpu-v5-lite-podslice", "v5litepod", 1, "v2-alpha-tpuv5-lite"),
     "v5p": Kind(3, 4, "tpu-v5p-slice", "v5p", 2, "v2-alpha-tpuv5"),
     "v6e": Kind(2, 8, "tpu-v6e-slice", "v6e", 1, "v2-alpha-tpuv6e"),
-    "a100": Kind(2, 8, "nvidia-tesla-a100"),
+    "a100": Kind(2, 8, "nvidia-a100-80gb"),  # nvidia-tesla-a100 has 40 GB; plans reckon with 80
     "h100": Kind(2, 8, "nvidia-h100-80gb"),
     "h200": Kind(2, 8, "nvidia-h200-141gb"),
 }

@@ -3,6 +3,8 @@
 import argparse
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 
@@ -11,7 +13,9 @@ import yaml
 
 from launch import gke
 from launch.job import Job
+from launch.topology import KINDS
 from vismem.errors import UserError
+from vismem.planning.chips import GPUS
 
 # What kubectl says of JobSets, kept in a file: nothing here was ever sent to a cluster.
 KUBECTL = """#!{python}
@@ -140,6 +144,23 @@ def test_sending_twice_does_not_start_twice(tmp_path, cluster, capsys):
     assert said == ["sent", "running already", "suspended already", "completed already", "sent"]
     (jobset,) = cluster().values()
     assert "status" not in jobset  # the failed one was replaced
+
+
+def test_what_completed_says_how_to_train_it_anew(tmp_path, cluster, capsys):
+    gke.send([job(tmp_path)], options())
+    cluster("Completed")
+    capsys.readouterr()
+    gke.send([job(tmp_path)], options())
+    remedy = capsys.readouterr().out.partition("anew: ")[2]
+    assert subprocess.run(shlex.split(remedy)).returncode == 0
+    gke.send([job(tmp_path)], options())
+    assert ": sent (" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", GPUS)
+def test_nodes_have_the_memory_that_plans_reckon_with(name):
+    gigabytes = re.search(r"(\d+)gb$", KINDS[name].gke)[1]
+    assert int(gigabytes) * 1e9 == GPUS[name].memory
 
 
 def test_no_kubectl_is_a_user_s_error(tmp_path, monkeypatch):

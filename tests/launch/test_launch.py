@@ -1,19 +1,20 @@
 """From a command line to resolved runs; and what is refused before anything is sent."""
 
 import dataclasses
+import errno
 import fcntl
 import json
 import re
 
 import pytest
 
-from launch import grid, slurm, topology
+from launch import grid, local, slurm, topology, tpu
 from launch.__main__ import main
 from launch.job import run_id
 from vismem import cli, config
 from vismem.errors import UserError
 from vismem.parallel.mesh import MeshConfig
-from vismem.reports import sweeps
+from vismem.reports import status, sweeps
 
 EXPERIMENT = """
 from ml_collections import ConfigDict
@@ -56,6 +57,18 @@ def test_a_grid_is_every_combination(file):
     )
 
 
+def test_an_axis_mixes_values_and_ranges(file):
+    assert [run.seed for run in grid.runs(file, ["seed=0,2:5"])] == [0, 2, 3, 4]
+
+
+@pytest.mark.parametrize("given", ["FOO", "=1"])
+def test_an_environment_is_names_and_values(file, capsys, given):
+    with pytest.raises(SystemExit) as ended:
+        main(["local", file, "--env", "BAR=", given])
+    assert ended.value.code == 2
+    assert f"argument --env: {given!r}: reads NAME=VALUE" in capsys.readouterr().err
+
+
 def test_a_run_alone_is_that_of_vismem_train(file):
     (run,) = grid.runs(file, None)
     assert str(run.folder) == "runs/memory"
@@ -71,6 +84,8 @@ def test_a_run_alone_is_that_of_vismem_train(file):
         ("optimizer.lrr=1", "did you mean 'optimizer.lr'"),
         ("lr=fast", "optimizer.lr='fast': expected float"),
         ("batch_size=0", "must be above 0"),
+        ("seed=0,x", "seed='x': expected int"),
+        ("seed=3:3", "needs at least one row and one seed"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_sent(file, capsys, axis, said):
@@ -254,6 +269,41 @@ def test_the_status_page_is_written_each_time(file, capsys, monkeypatch):
     assert cli.main(["sweep", file, "--backend", "slurm"]) == 0
     assert "4 of 4 runs are done" in page.read_text()
     assert sent == [4]
+
+
+def test_slices_of_what_is_done_are_cleared_too(file, monkeypatch):
+    done, *others = sweeps.runs(file)
+    config.write(done.config, done.folder)
+    (done.folder / "summary.json").write_text(json.dumps({"metrics": {}, "commit": None}))
+    seen = {}
+    monkeypatch.setattr(tpu, "clear", lambda jobs, _: seen.update(clear={j.id for j in jobs}))
+    monkeypatch.setattr(tpu, "send", lambda jobs, _: seen.update(send={j.id for j in jobs}) or 0)
+    given = ["--topology=v5e:2x4", "--project=p", "--zone=z", "--image=i", "--mount=m"]
+    assert main(["tpu", file, "--sweep", *given]) == 0
+    assert seen["send"] == {run_id(run) for run in others}
+    assert seen["clear"] == {run_id(run) for run in (done, *others)}
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(file, capsys):
+    sweeps.RUNS.touch()
+    assert main(["slurm", file]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("launch: ")
+    assert error.count("\n") == 1
+
+
+def test_a_status_page_that_cannot_be_written_ends_no_watching(file, capsys, monkeypatch):
+    def watch(jobs, options):
+        def full(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(status, "write", full)
+        options.status(set())
+        return 7
+
+    monkeypatch.setattr(local, "send", watch)
+    assert main(["local", file]) == 7
+    assert "status.html: cannot be written: [Errno 28] No space left" in capsys.readouterr().err
 
 
 def test_errors_bear_the_name_of_the_command(file, capsys):

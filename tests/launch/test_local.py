@@ -1,6 +1,7 @@
 """Runs on this machine, for real: what is told to stop, breaks, or is sent twice."""
 
 import argparse
+import errno
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ import pytest
 
 from launch import local
 from launch.job import Job
+from vismem.errors import UserError
+from vismem.parallel import locks
 
 COUNTER = Path(__file__).with_name("counter.py")
 RUNNER = """
@@ -23,7 +26,7 @@ from launch.job import Job
 from launch.local import Runner
 counter, *folders = sys.argv[1:]
 jobs = [Job(f, ("python", counter, f, "1000"), Path(f)) for f in folders]
-sys.exit(Runner(2, lambda _: None).run(jobs))
+sys.exit(Runner([[{}], [{}]], lambda _: None).run(jobs))
 """
 
 
@@ -34,8 +37,11 @@ def job(folder, *arguments, hosts=1):
 
 def send(*jobs, parallel=1):
     seen = []
-    code = local.send(jobs, argparse.Namespace(jobs=parallel, status=seen.append))
-    return code, seen
+    return local.send(jobs, options(parallel, jobs[0].hosts, status=seen.append)), seen
+
+
+def options(jobs=1, hosts=1, env=(), **others):
+    return argparse.Namespace(jobs=jobs, hosts=hosts, env=env, **others)
 
 
 def exit_code(folder):
@@ -151,10 +157,114 @@ def test_processes_find_each_other(tmp_path):
     assert (run.folder / "log.txt").read_text().count("one of 2") == 2
 
 
+def test_a_run_that_is_trained_by_hand_is_left_alone(tmp_path, capfd):
+    run = job(tmp_path / "run", 1)
+    with locks.held(run.folder):
+        assert local.going([run]) == {run.id: "is running already"}
+        assert send(run)[0] == 0
+    assert "is running already" in capfd.readouterr().out
+    assert not (run.folder / "seen").exists()
+    assert send(run)[0] == exit_code(run.folder) == 0
+
+
+def test_a_file_system_without_locks_has_none(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(local.fcntl, "flock", flock)
+    run = job(tmp_path / "run", 1)
+    assert send(run)[0] == exit_code(run.folder) == 0
+    assert local.going([run]) == {}
+
+
+def test_what_cannot_be_written_stops_no_other_run(tmp_path, capfd):
+    mute, missing, good = (tmp_path / name for name in ("mute", "missing", "good"))
+    (mute / ".exit_code").mkdir(parents=True)
+    missing.touch()
+    assert send(*(job(folder, 1) for folder in (mute, missing, good)))[0] == 1
+    printed = capfd.readouterr().out
+    assert f"{mute}: exit_code cannot be written" in printed
+    assert f"{missing}: cannot be started" in printed
+    assert exit_code(good) == 0
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A function that makes this a machine with certain devices."""
+
+    def having(*names):
+        monkeypatch.setattr(local, "DEVICES", tmp_path / "dev")
+        for name in ("nvidiactl", "nvidia-uvm", *names):
+            (tmp_path / "dev" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "dev" / name).touch()
+
+    for name in ("JAX_PLATFORMS", "CUDA_VISIBLE_DEVICES", "XLA_FLAGS"):
+        monkeypatch.delenv(name, raising=False)
+    return having
+
+
+def test_the_kind_of_a_machine_s_devices(machine):
+    machine()
+    assert local.hardware(options(hosts=2)) == (2, 2, "cpu")
+    machine("vfio/0")
+    assert local.hardware(options()) == (1, None, "tpu")
+    machine("nvidia0", "nvidia1")
+    assert local.hardware(options()) == (1, None, "gpu")
+    assert local.hardware(options(env=[("JAX_PLATFORMS", "cpu")])) == (1, 1, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("jobs", "hosts", "visible", "shares"),
+    [
+        (1, 1, None, [[None]]),
+        (2, 1, None, [["0,1"], ["2,3"]]),
+        (3, 1, None, [["0"], ["1"], ["2"]]),
+        (1, 2, None, [["0,1", "2,3"]]),
+        (2, 2, None, [["0", "1"], ["2", "3"]]),
+        (2, 1, "1,3", [["1"], ["3"]]),
+        (2, 1, "", [[None], [None]]),
+    ],
+)
+def test_every_process_has_its_own_gpus(machine, jobs, hosts, visible, shares):
+    machine(*(f"nvidia{i}" for i in range(4)))
+    env = [] if visible is None else [("CUDA_VISIBLE_DEVICES", visible)]
+    found = local.slots(options(jobs, hosts, env))
+    assert [[one.get("CUDA_VISIBLE_DEVICES") for one in slot] for slot in found] == shares
+
+
+def test_more_processes_than_gpus_are_refused(machine):
+    machine("nvidia0", "nvidia1")
+    with pytest.raises(UserError, match="3 processes for 2 GPUs"):
+        local.hardware(options(jobs=3))
+
+
+def test_runs_at_a_time_see_no_gpu_of_one_another_s(tmp_path, machine):
+    machine("nvidia0", "nvidia1")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, pathlib, sys, time\n"
+        "own, other, gpu = sys.argv[1], sys.argv[2], os.environ['CUDA_VISIBLE_DEVICES']\n"
+        "pathlib.Path(own, 'gpu').write_text(gpu)\n"
+        "while not (there := pathlib.Path(other, 'gpu')).exists() or not there.read_text():\n"
+        "    time.sleep(0.05)\n"
+    )
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir()
+    both = [
+        Job(f.name, ("python", str(script), str(f), str(other)), f)
+        for f, other in zip(folders, reversed(folders))
+    ]
+    assert send(*both, parallel=2)[0] == 0
+    assert {(folder / "gpu").read_text() for folder in folders} == {"0", "1"}
+    shown = local.render(both, options(jobs=2)).splitlines()
+    assert [line.split()[0] for line in shown] == [f"CUDA_VISIBLE_DEVICES={i}" for i in range(2)]
+
+
 def test_the_dry_run_says_what_is_run(tmp_path):
     single, double = job(tmp_path / "run", 3), job(tmp_path / "run", 3, hosts=2)
-    (line,) = local.render([single], None).splitlines()
+    (line,) = local.render([single], options()).splitlines()
     assert line == f"{sys.executable} {COUNTER} {tmp_path / 'run'} 3"
-    first, second = local.render([double], None).splitlines()
+    first, second = local.render([double], options(hosts=2)).splitlines()
     assert first.startswith("JAX_COORDINATOR_ADDRESS=127.0.0.1:PORT JAX_NUM_PROCESSES=2 ")
     assert second == first.replace("PROCESS_ID=0", "PROCESS_ID=1")

@@ -137,6 +137,19 @@ def test_a_preempted_task_goes_on_where_it_was(cluster, tmp_path, capsys):
 
 
 @needs_slurm
+def test_a_long_array_is_known_in_the_queue(cluster, tmp_path):
+    """Longer than a comment of Slurm's could list."""
+    jobs = [counter(tmp_path, f"of-many-{i}", 1) for i in range(200)]
+    slurm.send(jobs, options(sbatch=("partition=low", "hold")))
+    try:
+        assert slurm.going(jobs).keys() == {job.id for job in jobs}
+    finally:
+        run("scancel", "--me")
+    eventually(lambda: not run("squeue", "-h"))
+    assert slurm.listed("4000000") == []  # of a job that has ended
+
+
+@needs_slurm
 def test_what_is_cancelled_stays_so(cluster, tmp_path):
     job = counter(tmp_path, "cancelled", 1_000)
     slurm.send([job], options())
@@ -192,6 +205,25 @@ def test_what_is_told_to_end_twice_is_queued_again(tmp_path, state, again):
     os.killpg(script.pid, signal.SIGTERM)
     assert script.wait(timeout=60) == 42
     assert (tmp_path / "requeued").exists() == again
+
+
+def test_what_is_in_the_queue_is_asked_of_the_scripts(tmp_path, monkeypatch):
+    """Of one array once; what has ended since, and what others sent, is not there."""
+    jobs = [counter(tmp_path, name, 1) for name in ("one", "two", "three")]
+    asked = []
+
+    def stand_in(command, *arguments, text=None):
+        if command == "squeue":
+            ours = "5 5 1 vismem\n5 7 0 vismem\n8 8 0 vismem\n"
+            return f"{ours}9 9 N/A (null)\n9 9 0 my own\n9 9 N/A vismem\n"
+        asked.append(arguments[2])
+        if arguments[2] == "8":
+            raise UserError("scontrol: job script retrieval failed: Invalid job id specified")
+        return slurm.render(jobs, options())
+
+    monkeypatch.setattr(slurm, "slurm", stand_in)
+    assert slurm.live() == {jobs[1].id: "job 5", jobs[0].id: "job 7"}
+    assert asked == ["5", "8"]
 
 
 def test_no_slurm_is_a_user_s_error(monkeypatch, tmp_path):

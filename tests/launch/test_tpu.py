@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from launch import tpu
+from launch import programs, tpu
 from launch.job import Job
 from vismem.errors import UserError
 
@@ -29,8 +29,8 @@ needs_gcloud = pytest.mark.skipif(
 # What gcloud asks the API for, and how it words its errors.
 GCLOUD = """#!{python}
 import json, os, sys, urllib.error, urllib.request
-verb, name, *rest = sys.argv[4:]
-given = dict(option.removeprefix("--").partition("=")[::2] for option in rest)
+verb, name, *_ = sys.argv[4:]
+given = dict(option.removeprefix("--").partition("=")[::2] for option in sys.argv[5:])
 where = "v2/projects/{{project}}/locations/{{zone}}/queuedResources".format(**given)
 url, data = os.environ["CLOUDSDK_API_ENDPOINT_OVERRIDES_TPU"] + where, None
 if verb == "create":
@@ -44,9 +44,12 @@ elif verb == "delete":
     method, url = "DELETE", f"{{url}}/{{name}}?force={{'force' in given}}"
 elif verb == "describe":
     method, url = "GET", f"{{url}}/{{name}}"
+elif verb == "list":
+    method = "GET"
 direct = urllib.request.build_opener(urllib.request.ProxyHandler({{}}))
 try:
-    print(direct.open(urllib.request.Request(url, data, method=method)).read().decode())
+    answer = json.load(direct.open(urllib.request.Request(url, data, method=method)))
+    print(json.dumps(answer["queuedResources"] if verb == "list" else answer))
 except urllib.error.HTTPError as answer:
     error = json.load(answer)["error"]
     command = f"gcloud.compute.tpus.queued-resources.{{verb}}"
@@ -95,6 +98,10 @@ class Cloud(http.server.ThreadingHTTPServer):
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         name = self.path.split("?")[0].removeprefix(f"{PARENT}/")
+        if name == PARENT:
+            live = self.server.live.items()
+            found = [{"name": f"{PARENT[4:]}/{n}", "state": {"state": s[0]}} for n, s in live]
+            return self.answer({"queuedResources": found})
         states = self.server.live.get(name)
         if not states:
             self.server.live.pop(name, None)
@@ -197,18 +204,57 @@ def test_what_is_there_is_watched_and_not_sent_again(tmp_path, cloud, capsys):
     assert "failed (3)" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("code", "status", "message"),
-    [(403, "PERMISSION_DENIED", "Permission tpu.queuedResources.get denied"), (0, "FAILED", "")],
-)
-def test_what_no_other_try_would_change_is_said(tmp_path, cloud, code, status, message):
+def test_what_no_other_try_would_change_is_said(tmp_path, cloud):
     run = job(tmp_path)
     server = cloud([], run.folder)
-    server.live[run.id] = ["FAILED"]
-    server.errors = [(code, status, message)] if code else []
-    with pytest.raises(UserError, match=status):
+    server.live[run.id] = ["ACTIVE"]
+    server.errors = [(403, "PERMISSION_DENIED", "Permission tpu.queuedResources.get denied")]
+    with pytest.raises(UserError, match="PERMISSION_DENIED"):
         tpu.send([run], options())
-    assert server.deleted == (0 if code else 1)
+    assert server.deleted == 0
+
+
+def test_a_slice_that_cannot_be_had_ends_no_other_s_watching(tmp_path, cloud, capsys):
+    run, other = job(tmp_path), job(tmp_path, "v-x-9876543210")
+    server = cloud([["ACTIVE", "done 0"]], other.folder)
+    server.live[run.id] = ["FAILED"]
+    assert tpu.send([run, other], options()) == 1
+    assert server.deleted == 2
+    printed = capsys.readouterr().out
+    assert f"{run.folder}: failed: Cloud TPU could not provide v5e:4x4" in printed
+    assert f"{other.folder}: done" in printed
+
+
+def test_hosts_that_do_not_come_are_a_failure(tmp_path, cloud, capsys, monkeypatch):
+    """Of a slice whose hosts have come nothing is said, however long it takes."""
+    monkeypatch.setattr(tpu, "SILENCE", 0.0)
+    run, other = job(tmp_path), job(tmp_path, "v-x-9876543210")
+    server = cloud([[*["ACTIVE"] * 4, "FAILED"]], other.folder)
+    server.live[other.id] = ["ACTIVE", "ACTIVE", "ACTIVE", "done 0"]
+    (run.folder / "started").touch()  # by an earlier attempt
+    (other.folder / "started").touch()
+    assert tpu.send([run, other], options()) == 1
+    printed = capsys.readouterr().out
+    assert f"{run.folder}: failed: its hosts have not come" in printed
+    assert f"{other.folder}: done" in printed
+    assert server.deleted == 2
+
+
+def test_what_ended_unwatched_is_deleted_and_sent_at_once(tmp_path, cloud, capsys):
+    done, broken, on, other = (job(tmp_path, f"v-{n}") for n in ("done", "broken", "on", "other"))
+    (done.folder / "exit_code").write_text("0\n")
+    (broken.folder / "exit_code").write_text("1\n")
+    (other.folder / "exit_code").write_text("1\n")  # and its slice is gone
+    server = cloud([["done 0"]], broken.folder)
+    server.live = {run.id: ["ACTIVE"] for run in (done, broken, on)}
+    tpu.clear([done, broken, on, other], options())
+    assert server.live == {done.id: ["DELETING"], broken.id: ["DELETING"], on.id: ["ACTIVE"]}
+    assert server.deleted == capsys.readouterr().out.count("its slice is deleted") == 2
+    tpu.clear([done, broken, on, other], options())
+    assert server.deleted == 2
+    assert tpu.send([broken], options()) == 0
+    said = [line.split(": ")[1].split(" (")[0] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["sent", "done"]
 
 
 def test_passing_errors_are_told_from_others(tmp_path, monkeypatch, capsys):
@@ -217,7 +263,7 @@ def test_passing_errors_are_told_from_others(tmp_path, monkeypatch, capsys):
     def gcloud(command, **_):
         return subprocess.CompletedProcess(command, 1, "", f"ERROR: (gcloud) {next(said)}")
 
-    monkeypatch.setattr(tpu.subprocess, "run", gcloud)
+    monkeypatch.setattr(programs.subprocess, "run", gcloud)
     with pytest.raises(UserError, match="INVALID_ARGUMENT"):
         tpu.send([job(tmp_path)], options())
     assert capsys.readouterr().out.count("trying again") == 2
@@ -232,7 +278,7 @@ def test_the_dry_run_says_what_is_sent(tmp_path, monkeypatch):
         assert Path(script).read_text() == tpu.startup(run, options())
 
     monkeypatch.setattr(tpu, "call", lambda command: gcloud(command) if "create" in command else "")
-    tpu.step(run, options())
+    tpu.step(run, options(), {})
     [command] = sent
     shown = shlex.split(tpu.render([run], options()).splitlines()[0])
     assert [part.partition("script=")[0] for part in shown] == [
@@ -240,25 +286,51 @@ def test_the_dry_run_says_what_is_sent(tmp_path, monkeypatch):
     ]
 
 
-@pytest.mark.parametrize(("codes", "ends"), [("42 42 0", "0"), ("42 5", "5"), ("143", None)])
-def test_a_host_starts_what_saved_again(tmp_path, codes, ends):
-    """The startup script for real, with stand-ins for docker and the mount."""
-    run = replace(job(tmp_path), folder=Path("runs/v-x-0123456789"))
-    program = tmp_path / "bin" / "docker"
-    program.parent.mkdir()
+def boot(run, mount, tmp_path, system="running", codes="0"):
+    """The startup script for real, with stand-ins for what is of the machine's; docker ends with
+    these codes. Returns the run's folder."""
     (tmp_path / "codes").write_text(codes.replace(" ", "\n") + "\n")
-    program.write_text(
-        f'#!/bin/bash\necho "$@"\ncode=$(head -n 1 {tmp_path}/codes)\n'
-        f"sed -i 1d {tmp_path}/codes\nexit $code\n"
-    )
-    program.chmod(0o755)
-    script = tpu.startup(run, options(mount="true")).replace("/mnt/", f"{tmp_path}/")
-    path = f"{program.parent}:{os.environ['PATH']}"
-    subprocess.run(["bash", "-c", script], env={"PATH": path})
-    folder = tmp_path / run.folder
+    programs = {
+        "docker": f'echo "$@"; code=$(head -n 1 {tmp_path}/codes)\n'
+        f"sed -i 1d {tmp_path}/codes; exit $code",
+        "systemctl": f"echo {system}",
+        "sleep": "",
+        "mount": f"echo once more >> {tmp_path}/tries; [ $(wc -l < {tmp_path}/tries) = 3 ]",
+    }
+    (tmp_path / "bin").mkdir()
+    for name, body in programs.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    script = tpu.startup(run, options(mount=mount)).replace("/mnt/", f"{tmp_path}/")
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    subprocess.run(["bash", "-c", script], env={"PATH": path}, timeout=60)
+    return tmp_path / run.folder
+
+
+def test_a_host_waits_for_its_mount(tmp_path):
+    run = replace(job(tmp_path), folder=Path("runs/v-x-0123456789"))
+    folder = boot(run, "mount -t nfs 10.0.0.2:/share", tmp_path)
+    assert (tmp_path / "tries").read_text().count("once more") == 3
+    assert (folder / tpu.STARTED).exists()
+    assert (folder / "exit_code").read_text() == "0\n"
+
+
+@pytest.mark.parametrize(
+    ("codes", "system", "ends"),
+    [
+        ("42 42 0", "running", "0"),
+        ("42 5", "running", "5"),
+        ("137", "running", "137"),  # killed for memory
+        ("137", "stopping", None),  # with the host
+        ("42 0", "stopping", None),
+    ],
+)
+def test_a_host_starts_what_saved_again(tmp_path, codes, system, ends):
+    run = replace(job(tmp_path), folder=Path("runs/v-x-0123456789"))
+    folder = boot(run, "true", tmp_path, system, codes)
     (log,) = folder.glob("log-*.txt")
     lines = log.read_text().splitlines()
-    assert len(lines) == len(codes.split())
+    assert len(lines) == (1 if system == "stopping" else len(codes.split()))
     assert "--env=A=b c --env=JAX_NUM_PROCESSES=4 vismem:1 python -m vismem train" in lines[0]
     found = folder / "exit_code"
     assert (found.read_text().strip() if found.exists() else None) == ends
