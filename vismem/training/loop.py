@@ -83,6 +83,7 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
     restored = checkpoints.restore(layout.shapes)
     if restored:
         state, position, about = restored
+        about.setdefault("code", run.UNKNOWN)
     else:
         state = layout.init(config.seed, run.given(config, tokenizer, layout, mesh))
         position = beginning

@@ -41,6 +41,7 @@ from vismem.training.names import Flat, names
 from vismem.training.state import Layout, State
 
 TOKENIZER = "tokenizer"  # its folder in the run's
+UNKNOWN = [{"since": 0, "commit": None, "changed": []}]  # code, of checkpoints that do not say it
 log = logging.getLogger(__name__)
 LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -297,9 +298,9 @@ def history(
         return earlier
     if earlier:
         log.warning(
-            "step %d: the code has changed since the run began; tables by `vismem table` leave out "
-            "runs of several codes",
-            step,
+            "step %d: goes on at commit %s, before at %s; `vismem table` leaves the run out if "
+            "they make other numbers",
+            *(step, code["commit"], earlier[-1]["commit"]),
         )
     return [*earlier, {"since": step, **code}]
 
