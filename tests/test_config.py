@@ -169,6 +169,7 @@ def test_another_component_by_its_name(file, arguments, section, value):
         ("--config.bach_size=4", "^bach_size=4: unknown key; did you mean 'batch_size'"),
         ("--config.optimiser.lr=1", "^optimiser.lr=1: unknown key; did you mean 'optimizer.lr'"),
         ("--config.memory.enabled.x=1", "memory.enabled is True, which has no keys"),
+        ("--config.evaluators={'val.loss': {'name': 'loss'}}", "evaluators=.* dot"),
         ("--config.steps", "settings read --config.some.key=value"),
         ("--steps=3", "settings read --config.some.key=value"),
     ],
@@ -255,6 +256,15 @@ def test_a_begun_run_is_resumed_with_what_it_was_begun_with(settings, tmp_path):
     with pytest.raises(UserError, match=r"begun with other settings \(optimizer.lr, seed\)"):
         config.write(settings, tmp_path)
     assert config.read(tmp_path).steps == 5
+
+
+def test_what_a_run_came_to_is_of_its_config(settings, tmp_path):
+    config.write(settings, tmp_path)
+    (tmp_path / config.SUMMARY).write_text("{}")
+    config.write(settings, tmp_path)
+    assert (tmp_path / config.SUMMARY).exists()
+    config.write(changed(settings, "--config.drawing.guidance_scale=3.0"), tmp_path)
+    assert not (tmp_path / config.SUMMARY).exists()
 
 
 def test_a_config_that_json_cannot_hold(settings, tmp_path):

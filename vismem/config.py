@@ -170,7 +170,10 @@ def override(config: ConfigDict, settings: Iterable[str]) -> ConfigDict:
                     above = ".".join(parents[: depth + 1])
                     raise UserError(f"{key}={text}: {above} is {part!r}, which has no keys")
             value = _value(text, part.get(last))
-            part[last] = {"name": value} if isinstance(value, str) and _tables(key) else value
+            try:
+                part[last] = {"name": value} if isinstance(value, str) and _tables(key) else value
+            except ValueError as error:  # ml_collections' own, of a name with a dot in it
+                raise UserError(f"{key}={text}: {error}") from None
             if key in DURATIONS:
                 config.update({d: None for d in DURATIONS if d != key and d in config})
     for section in {key.removesuffix(".name") for key, _ in said if key.endswith(".name")}:
