@@ -12,7 +12,7 @@ import toy
 from vismem import config
 from vismem.errors import UserError
 from vismem.planning import plan
-from vismem.training import loop
+from vismem.training import feature_store, loop
 from vismem.training.image_cache import ImageCache
 from vismem.training.loop import train
 
@@ -67,6 +67,17 @@ def test_a_picture_is_encoded_once(tmp_path):
     assert asked.count(4) == 1  # those of one picture only ask for a shape
     # Nothing is beside it: hosts that share a file system share no memory.
     assert [file.name for file in tmp_path.iterdir()] == ["one.sqlite"]
+
+
+def test_features_are_of_the_code_that_made_them(tmp_path):
+    file = tmp_path / "models" / "vision" / "vit.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("first")
+    before = feature_store.sources(tmp_path)
+    (tmp_path / "reports.py").write_text("makes no features")
+    assert feature_store.sources(tmp_path) == before
+    file.write_text("second")
+    assert feature_store.sources(tmp_path) != before
 
 
 def test_only_a_locked_tower_is_cached(tmp_path):

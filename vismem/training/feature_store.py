@@ -1,7 +1,7 @@
 """What a frozen encoder finds, computed once and kept on disk: a file an encoder.
 
-A file is named by a hash of the encoder's config and weights. Runs that share the folder share what
-they have computed.
+A file is named by a hash of the encoder's config, weights and code. Runs that share the folder share
+what they have computed.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 from jax.experimental import multihost_utils
 
+import vismem
 from vismem.errors import UserError
 from vismem.objectives.base import Params
 from vismem.training.encoders import PLACES
@@ -110,13 +111,23 @@ def as_params(weights: Flat) -> Any:
     return jax.device_put(unflatten_dict(weights, sep="/"), jax.local_devices()[0])
 
 
+def sources(package: Path) -> bytes:
+    """A hash of the code by which an encoder reads: features of other code are others."""
+    found = hashlib.sha256()
+    for room in ("models", "objectives", "pretrained"):
+        for file in sorted((package / room).rglob("*.py")):
+            found.update(f"{file.relative_to(package)} ".encode() + file.read_bytes())
+    return found.digest()
+
+
 def fingerprint(described: Any, weights: Flat) -> str:
-    """A hash of all that decides an encoder's features but its input.
+    """A hash of all that decides an encoder's features but its input and the libraries.
 
     Args:
       described: what of the config decides them, as JSON holds it.
     """
     found = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    found.update(sources(Path(vismem.__file__).parent))
     for name, x in sorted(weights.items()):
         found.update(f"{name} {x.dtype} {x.shape}".encode())
         found.update(np.ascontiguousarray(x).view(np.uint8))
