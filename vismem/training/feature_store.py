@@ -1,7 +1,7 @@
 """What a frozen encoder finds, computed once and kept on disk: a file an encoder.
 
-A file is named by a hash of the encoder's config, weights and code. Runs that share the folder share
-what they have computed.
+A file is named by a hash of the encoder's config, weights and code. Runs that share the folder
+share what they have computed.
 """
 
 import hashlib
