@@ -248,6 +248,15 @@ def test_speeds_on_different_devices_are_not_compared(swept, commit):
     assert rows[2][0].origin.endswith(f"commit {commit[:7]}, 1 x cpu, 2 cores, 8 x TPU v4")
 
 
+def test_what_runs_began_with_was_the_same_or_it_is_said(swept, commit):
+    for run in sweeps.runs(swept):
+        edit(run.folder / "summary.json", inputs={"runs/first": "abc", "runs/codes": "def"})
+    assert "Trained anew" not in sweep_table.note(sweep_table.make(swept, commit))
+    edit(next(sweeps.RUNS.glob("memory/long/1")) / "summary.json", inputs={"runs/first": "new"})
+    said = sweep_table.note(sweep_table.make(swept, commit))
+    assert said.endswith("Trained anew between runs that began with it: runs/first.")
+
+
 def test_code_that_was_not_committed_makes_no_number(swept, commit):
     folder = next(sweeps.RUNS.glob("memory/full/1"))
     made_by(folder, commit, changed=["vismem/reports/page.py"])

@@ -1,5 +1,8 @@
 """Runs that begin with what another has learned."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import toy
@@ -37,6 +40,24 @@ def test_a_run_begins_with_what_another_has_learned(first, tmp_path):
     for name, value in known.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-6)
     assert (tmp_path / "next" / run.TOKENIZER).is_dir()
+
+
+def test_what_a_run_began_with_is_in_its_summary(first, tmp_path):
+    def inputs(folder):
+        return json.loads((folder / config.SUMMARY).read_text())["inputs"]
+
+    begun(first, tmp_path / "one")
+    begun(first, tmp_path / "two", "seed=7")
+    [(folder, found)] = inputs(tmp_path / "one").items()
+    assert folder == str(first)
+    assert inputs(tmp_path / "two") == {folder: found}
+    moved = tmp_path / "first"
+    shutil.copytree(first, moved)
+    trained(moved, "steps=4")
+    begun(moved, tmp_path / "three")
+    assert inputs(tmp_path / "three") != {str(moved): found}
+    trained(tmp_path / "three", f"start={moved}", "optimizer.lr=0.0", "steps=2")  # goes on
+    assert inputs(tmp_path / "three").keys() == {str(moved)}
 
 
 def test_texts_may_be_longer_than_the_others(first, tmp_path):

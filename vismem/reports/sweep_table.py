@@ -67,6 +67,7 @@ class Cell:
       values: of the runs, in the column's unit. missing: why there is no number, or "".
       ends: of the evaluator's interval, in the column's unit; none if it is not shown.
       folders, commits, devices: of the runs.
+      inputs: of the runs that they began with, folder and a hash of what that had learned.
       p: of the difference to the first row; None in it, and where there is nothing to compare.
       best: whether no other row has a better mean, as printed.
     """
@@ -79,6 +80,7 @@ class Cell:
     folders: tuple[Path, ...]
     commits: tuple[str, ...]
     devices: tuple[str, ...]
+    inputs: tuple[tuple[str, str], ...]
     ends: tuple[float, ...] = ()
     p: float | None = None
     best: bool = False
@@ -166,6 +168,7 @@ def make_row(runs: Sequence[Run], columns: dict[str, Column], commit: str | None
                 folders=tuple(run.folder for run in runs),
                 commits=tuple(commits),
                 devices=tuple(sorted({sweeps.devices(summary) for summary in summaries})),
+                inputs=tuple(sorted({x for s in summaries for x in s["inputs"].items()})),
             )
         )
     return row
@@ -204,7 +207,17 @@ def note(rows: Rows) -> str:
     if len({device for row in rows for cell in row for device in cell.devices}) > 1:
         bold += " (speeds are not compared: the devices differ)"
     test = "paired bootstrap over seeds, uncorrected for several comparisons"
-    return f"Mean over seeds ({seeds}){spread}; {bold}; {star} ({test})."
+    said = f"Mean over seeds ({seeds}){spread}; {bold}; {star} ({test})."
+    if changed := retrained(rows):
+        said += f" Trained anew between runs that began with it: {', '.join(changed)}."
+    return said
+
+
+def retrained(rows: Rows) -> list[str]:
+    """Folders in which runs of a table that began with them found different parameters."""
+    found = {pair for row in rows for cell in row for pair in cell.inputs}
+    folders = [folder for folder, _ in found]
+    return sorted({folder for folder in folders if folders.count(folder) > 1})
 
 
 def markdown(rows: Rows) -> str:

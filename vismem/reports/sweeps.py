@@ -184,7 +184,7 @@ def summary(run: Run) -> dict[str, Any]:
         facts = json.loads(path.read_text())
         costs = {name: facts[name] for name in COSTS if name in facts}
         metrics = {**costs, **speed(run.folder), **facts["metrics"]}
-        return {"commit": None, "code": [], **facts, "metrics": metrics}
+        return {"commit": None, "code": [], "inputs": {}, **facts, "metrics": metrics}
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path}: damaged ({error}); delete it and run the sweep again") from None
 

@@ -83,11 +83,13 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
     restored = checkpoints.restore(layout.shapes)
     if restored:
         state, position, about = restored
-        about.setdefault("code", run.UNKNOWN)
+        about = {"code": run.UNKNOWN, "inputs": {}, **about}  # which older ones do not have
     else:
-        state = layout.init(config.seed, run.given(config, tokenizer, layout, mesh))
+        lent, inputs = run.given(config, tokenizer, layout, mesh)
+        state = layout.init(config.seed, lent)
         position = beginning
         about = {"step": 0, "seconds": 0.0, "lines": 0, "measured": {}, "code": []}
+        about["inputs"] = inputs
     batches.set_state(position)
     begin = about
     step = about["step"]
@@ -157,6 +159,7 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
                     "lines": log.lines,
                     "measured": measured,
                     "code": codes if done else begin["code"],
+                    "inputs": begin["inputs"],
                     "batch": run.describe(shapes),
                     "tokenizer": run.TOKENIZER,
                     "config": dataclasses.asdict(config),
@@ -194,6 +197,7 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
             "parameters": layout.parameters(),
             "metrics": numbers,
             "code": about["code"],
+            "inputs": about["inputs"],
         },
     )
 

@@ -30,7 +30,7 @@ from vismem.evaluation.expander import Expander
 from vismem.evaluation.reader import Reader
 from vismem.objectives import OBJECTIVES
 from vismem.objectives.autoencode import PLAYER
-from vismem.objectives.base import Objective
+from vismem.objectives.base import Objective, fingerprint
 from vismem.parallel import hosts
 from vismem.parallel.mesh import MeshConfig, make_mesh
 from vismem.pretrained import checkpoint
@@ -172,19 +172,28 @@ def restore(
     return objective, tokenizer, mesh, state
 
 
-def given(config: RunConfig, tokenizer: Tokenizer, layout: Layout, mesh: Mesh) -> Flat:
-    """The parameters that others have learned and a new run begins with, by name."""
+def given(
+    config: RunConfig, tokenizer: Tokenizer, layout: Layout, mesh: Mesh
+) -> tuple[Flat, dict[str, str]]:
+    """The parameters that others have learned and a new run begins with, by name; and of the runs
+    that they come from, by folder, a hash of what these had learned."""
     shapes = names(layout.shapes["params"])
     lent: Flat = {}
+    inputs = {}
     if config.start:
         known = learned(Path(config.start))
+        inputs[config.start] = fingerprint(known)
         lent = {n: x for n, x in known.items() if n in shapes and shapes[n].shape == x.shape}
         if not lent:
             raise UserError(f"start={config.start!r}: has no parameters that this run could use")
-    if encoders.autoencoder_folder(config):
-        lent |= lent_autoencoder(config.objective["autoencoder"], shapes, mesh)
+    if folder := encoders.autoencoder_folder(config):
+        choice = config.objective["autoencoder"]
+        found = lent_autoencoder(choice, shapes, mesh)
+        lent |= found
+        if "name" not in choice:  # a run's
+            inputs[folder] = fingerprint(found)
     placed = {name: jax.device_put(x, shapes[name].sharding) for name, x in lent.items()}
-    return encoders.parameters(config, tokenizer, layout, mesh) | placed
+    return encoders.parameters(config, tokenizer, layout, mesh) | placed, inputs
 
 
 def lent_autoencoder(choice: Mapping[str, Any], shapes: Flat, mesh: Mesh) -> Flat:
