@@ -70,7 +70,7 @@ def test_a_killed_run_resumes_to_the_last_bit(tmp_path):
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
 
 
-def test_a_finished_run_stays_as_it_is(tmp_path, whole, monkeypatch):
+def test_a_finished_run_stays_as_it_is(tmp_path, whole, monkeypatch, caplog):
     """Also its summary, which is of the code that trained it."""
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
@@ -79,8 +79,10 @@ def test_a_finished_run_stays_as_it_is(tmp_path, whole, monkeypatch):
     assert finish(folder) == json.loads(summary)
     assert (folder / "summary.json").read_text() == summary
     assert metrics(folder) == metrics(whole)
+    assert "goes on at commit" not in caplog.text
     longer = finish(folder, "steps=13")
     assert longer["commit"] == "another"
+    assert "step 12: goes on at commit another" in caplog.text
     assert [(code["since"], code["commit"]) for code in longer["code"]] == [
         (0, json.loads(summary)["commit"]),
         (12, "another"),
@@ -99,6 +101,10 @@ def test_what_is_measured_otherwise_is_measured_again(tmp_path, whole):
     (folder / "summary.json").unlink()
     again = finish(folder, "evaluators.norm.key=other/norm")
     assert {**again, "seconds": 0} == {**found, "seconds": 0}
+    ranked = folder / "checkpoints" / "12" / "metrics" / "metrics"
+    assert not ranked.exists()
+    finish(folder, "evaluators.norm.key=other/norm", "checkpoint.best=other/norm")
+    assert json.loads(ranked.read_text()) == {"best": norm}
     assert metrics(folder) == lines
     assert finish(folder)["metrics"] == {name: norm}
 

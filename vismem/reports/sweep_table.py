@@ -177,7 +177,7 @@ def make_row(runs: Sequence[Run], columns: dict[str, Column], commit: str | None
 def judge(column: Sequence[Cell]) -> list[Cell]:
     """The cells of a column, compared: which is the best, and which differ from the first."""
     first = column[0]
-    if first.column.metric in sweeps.TIMED and len({d for c in column for d in c.devices}) > 1:
+    if uncomparable(column):
         return list(column)
     pick = {"max": max, "min": min}[first.column.best]
     means = [round(cell.mean, cell.column.digits) for cell in column if not cell.missing]
@@ -192,6 +192,12 @@ def judge(column: Sequence[Cell]) -> list[Cell]:
     return judged
 
 
+def uncomparable(column: Sequence[Cell]) -> bool:
+    """Whether a column has speeds of runs on different devices."""
+    devices = {device for cell in column for device in cell.devices}
+    return column[0].column.metric in sweeps.TIMED and len(devices) > 1
+
+
 def note(rows: Rows) -> str:
     """What the marks in the table mean."""
     seeds, shown = len(rows[0][0].folders), {cell.column.interval for cell in rows[0]}
@@ -204,7 +210,7 @@ def note(rows: Rows) -> str:
     bold = "best in bold"
     if any(cell.missing for row in rows for cell in row):
         bold += ", of the rows that have a number"
-    if len({device for row in rows for cell in row for device in cell.devices}) > 1:
+    if any(map(uncomparable, zip(*rows))):
         bold += " (speeds are not compared: the devices differ)"
     test = "paired bootstrap over seeds, uncorrected for several comparisons"
     said = f"Mean over seeds ({seeds}){spread}; {bold}; {star} ({test})."

@@ -258,9 +258,11 @@ class Checkpoints:
 
 
 def amend(path: Path, about: Mapping[str, Any], best: float | None) -> None:
-    """Writes what is known of a saved step into its checkpoint, if more was measured there."""
+    """Writes what is known of a saved step into its checkpoint, if something else was measured
+    there or it is ranked only now."""
     file, metrics = path / "about" / "metadata", path / "metrics" / "metrics"
-    if json.loads(file.read_text())["measured"] == about["measured"]:
+    known = json.loads(file.read_text())["measured"] == about["measured"]
+    if known and (best is None or metrics.exists()):
         return
     if best is not None:
         metrics.parent.mkdir(exist_ok=True)

@@ -194,5 +194,5 @@ def keep_steps(path: Path, step: int) -> Path:
 def write_whole(path: Path, text: str) -> None:
     """Writes a file so that it is never seen half written."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)

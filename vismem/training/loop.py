@@ -47,7 +47,7 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
         was saved.
     """
     begun = time.perf_counter()
-    code = run.code()  # as it is now: it may be changed while the run goes on
+    code = run.code()  # now: it may be changed while the run goes on
     folder.mkdir(parents=True, exist_ok=True)
     trace = Profile(folder, profile)
 
@@ -94,7 +94,8 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
     begin = about
     step = about["step"]
     measured = still_true(about, config)  # at this step: evaluator -> its numbers
-    codes = run.history(about["code"], code, step)
+    goes_on = step < steps or measured.keys() != evaluators.keys()
+    codes = run.history(about["code"], code, step) if goes_on else about["code"]
     trace.among(step, steps)
 
     # --- update step ------------------------------------------------------------------------------
@@ -158,7 +159,7 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
                     "seconds": before + (time.perf_counter() - begun if done else 0),
                     "lines": log.lines,
                     "measured": measured,
-                    "code": codes if done else begin["code"],
+                    "code": codes,
                     "inputs": begin["inputs"],
                     "batch": run.describe(shapes),
                     "tokenizer": run.TOKENIZER,
@@ -196,8 +197,8 @@ def train(config: RunConfig, folder: Path, profile: str = "") -> dict[str, Any]:
             "steps": step,
             "parameters": layout.parameters(),
             "metrics": numbers,
-            "code": about["code"],
-            "inputs": about["inputs"],
+            "code": codes,
+            "inputs": begin["inputs"],
         },
     )
 

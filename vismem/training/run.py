@@ -315,9 +315,9 @@ def history(
 
 
 def write_summary(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes summary.json: facts of a run that ended, the `commit` and what was `changed` of the
-    last `code` that made it, and the devices and versions of what ran it."""
-    last, devices = facts["code"][-1], jax.devices()
+    """Writes summary.json: facts of a run that ended, the `commit` of the last `code` that made it,
+    and the devices and versions of what ran it."""
+    devices = jax.devices()
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     versions |= {"vismem": vismem.__version__, "python": platform.python_version()}
     here = {"kind": devices[0].device_kind, "count": len(devices), "hosts": jax.process_count()}
@@ -325,8 +325,7 @@ def write_summary(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         here["cores"] = cores()
     summary = {
         **facts,
-        "commit": last["commit"],
-        "changed": last["changed"],
+        "commit": facts["code"][-1]["commit"],
         "devices": here,
         "versions": versions,
     }
