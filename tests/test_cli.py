@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -262,6 +263,37 @@ def test_of_the_systems_errors_those_of_files_are_one_line(error, code, monkeypa
     else:
         assert cli.main(["report", "run"]) == code
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_devices_full_memory_is_one_line(monkeypatch, fails):
+    def report(options):
+        jax.numpy.zeros(10**14).block_until_ready()
+
+    monkeypatch.setattr(commands, "report", report)
+    said = fails("report", "run")
+    assert "RESOURCE_EXHAUSTED" in said
+    assert "lower batch_size" in said
+
+
+@pytest.mark.parametrize("platform", ["nonsense", "cuda"])
+def test_devices_that_are_not_here_are_one_line(platform, experiment, tmp_path):
+    if platform == "cuda" and jax.default_backend() == "gpu":
+        pytest.skip("they are here")
+    command = [
+        sys.executable,
+        "-m",
+        "vismem",
+        "train",
+        experiment,
+        "--workdir",
+        str(tmp_path / "r"),
+    ]
+    environment = os.environ | {"JAX_PLATFORMS": platform}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert f"JAX_PLATFORMS={platform}: " in ended.stderr
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.parametrize("length", [1, 1_000_000])  # it shows at the end, or while it is printed

@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk, which the system says without a file's name
@@ -35,7 +36,28 @@ def exit_code(program: str, work: Callable[[], int | None]) -> int:
     except (UserError, OSError, UnicodeError) as error:
         if isinstance(error, OSError) and not (error.filename or error.errno in FULL):
             raise
-        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return refuse(program, str(error))
+    except (RuntimeError, AssertionError) as error:
+        if not (told := of_devices(error)):
+            raise
+        return refuse(program, told)
     except KeyboardInterrupt:
         return 130
+
+
+def refuse(program: str, message: str) -> int:
+    """Says in one line what is wrong, and returns the exit code for it."""
+    print(f"{program}: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def of_devices(error: Exception) -> str:
+    """What is to be said of an error of jax: it has no such devices, or their memory is full."""
+    if str(error).startswith("RESOURCE_EXHAUSTED"):
+        first, *_ = str(error).splitlines()
+        return f"{first}; lower batch_size, or ask `vismem plan` what fits"
+    if traceback.extract_tb(error.__traceback__)[-1].filename.endswith("xla_bridge.py"):
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        said = str(error) or "jax finds no such devices"
+        return f"JAX_PLATFORMS={asked}: {said}; unset it, or install jax's plugin for them"
+    return ""
