@@ -89,3 +89,25 @@ def test_expansions_that_keep_to_their_requests_are_counted():
     assert evaluator.run({"ema": {}})["test/implied"] == 0
     other = worlds.world("tiny").example("test", 0, style="fixed").text
     assert not all(evaluator.implied(other, example) for example in evaluator.requests)
+
+
+def test_where_two_languages_are_mixed_each_is_counted():
+    evaluator = Expansions(
+        objective=make(),
+        tokenizer=tokenizers.ByteTokenizer(96),
+        data=DataConfig(source=SOURCE | {"lang": "mixed"}),
+        seed=0,
+        count=8,
+    )
+    known = {r.text: r.expansion().text if r.lang == "zh" else r.text for r in evaluator.requests}
+    share = np.mean([r.lang == "zh" for r in evaluator.requests])
+    assert 0 < share < 1
+
+    class Chinese:
+        def expand(self, texts, **_):
+            return [known[text] for text in texts]
+
+    evaluator.expander = Chinese()
+    numbers = evaluator.run({"ema": {}})
+    assert numbers["test/implied"] == pytest.approx(share)
+    assert (numbers["test/implied, zh"], numbers["test/implied, en"]) == (1, 0)

@@ -54,7 +54,8 @@ class Expansions:
         self.samples, self.temperature = samples, temperature
 
     def run(self, state: Mapping[str, Any]) -> dict[str, float]:
-        """`test/implied` and `test/different`."""
+        """`test/implied` and `test/different`; the first by language too, where there are two:
+        `test/implied, zh`."""
         requests = [example for example in self.requests for _ in range(self.samples)]
         texts = self.expander.expand(
             [example.text for example in requests],
@@ -65,10 +66,12 @@ class Expansions:
         implied = [self.implied(text, example) for text, example in zip(texts, requests)]
         groups = np.reshape(texts, (-1, self.samples))
         different = np.mean([len(set(group)) / self.samples for group in groups])
-        return {
-            f"{self.split}/implied": float(np.mean(implied)),
-            f"{self.split}/different": float(different),
-        }
+        numbers = {"implied": np.mean(implied), "different": different}
+        spoken = np.array([example.lang for example in requests])
+        if len(languages := np.unique(spoken)) > 1:
+            for lang in languages:
+                numbers[f"implied, {lang}"] = np.mean(implied, where=spoken == lang)
+        return {f"{self.split}/{name}": float(x) for name, x in numbers.items()}
 
     def implied(self, text: str, request: worlds.Example) -> bool:
         """Whether a text is a full description from which the request follows."""
