@@ -1,7 +1,7 @@
 """Which settings the quickstart should have: one changed at a time, at a third of its pictures.
 
     vismem train experiments/settings.py             # the quickstart's own, with 38,400 pictures
-    vismem sweep experiments/settings.py --jobs 2
+    vismem sweep experiments/settings.py --jobs 1    # in order: the last rows go on from others
     vismem table experiments/settings.py
     vismem compare runs/settings/as-it-is/0 runs/settings/no-memory/0 --against seconds
 

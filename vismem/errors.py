@@ -55,7 +55,7 @@ def of_devices(error: Exception) -> str:
     """What is to be said of an error of jax: it has no such devices, or their memory is full."""
     if str(error).startswith("RESOURCE_EXHAUSTED"):
         first, *_ = str(error).splitlines()
-        return f"{first}; lower batch_size, or ask `vismem plan` what fits"
+        return f"{first}; lower batch_size or give it less at once; `vismem plan` says what fits"
     if traceback.extract_tb(error.__traceback__)[-1].filename.endswith("xla_bridge.py"):
         asked = os.environ.get("JAX_PLATFORMS", "")
         said = str(error) or "jax finds no such devices"
