@@ -1,9 +1,16 @@
-"""The environment of a process of its own with eight devices, since jax counts them once."""
+"""The environment of a process of its own with several devices, since jax counts them once."""
 
 import os
 
-EIGHT = {
-    # Without PJRT_NPROC, sharded steps that queue on few cores wait for each other for ever.
-    "PJRT_NPROC": "16",
-    "XLA_FLAGS": os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8",
-}
+
+def environment(count: int) -> dict[str, str]:
+    """What makes so many devices of the CPU."""
+    flag = f"--xla_force_host_platform_device_count={count}"
+    return {
+        # Without PJRT_NPROC, sharded steps that queue on few cores wait for each other for ever.
+        "PJRT_NPROC": str(2 * count),
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flag}",
+    }
+
+
+EIGHT = environment(8)

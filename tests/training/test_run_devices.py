@@ -1,4 +1,4 @@
-"""The same run on one device and on eight."""
+"""The same run on one device, on two and on eight."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 import toy
-from devices import EIGHT
+from devices import environment
 
 from vismem.training import run
 from vismem.training.loop import train
@@ -47,15 +47,23 @@ def on_one_device(folder, *settings):
     return losses(folder)
 
 
+def on_devices(count, runs):
+    """Runs, folder -> settings, on so many devices."""
+    path = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    command = [
+        *(sys.executable, "-c", PROGRAM),
+        json.dumps({str(folder): settings for folder, settings in runs.items()}),
+    ]
+    known = os.environ | environment(count) | path
+    done = subprocess.run(command, env=known, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="module")
 def on_eight(tmp_path_factory):
     """The folder of a run on each of the meshes."""
     folders = {name: tmp_path_factory.mktemp("eight") for name in MESHES}
-    runs = {str(folder): MESHES[name] for name, folder in folders.items()}
-    path = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    command = [sys.executable, "-c", PROGRAM, json.dumps(runs)]
-    done = subprocess.run(command, env=os.environ | EIGHT | path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    on_devices(8, {folder: MESHES[name] for name, folder in folders.items()})
     return folders
 
 
@@ -63,6 +71,14 @@ def on_eight(tmp_path_factory):
 def test_losses_are_equal(tmp_path, on_eight, mesh):
     alone = on_one_device(tmp_path, *(s for s in MESHES[mesh] if "mesh" not in s))
     np.testing.assert_allclose(losses(on_eight[mesh]), alone, rtol=1e-5)
+
+
+def test_two_devices_twice(tmp_path):
+    """To the last bit the same again, and on one device but for the order of sums."""
+    first, second, one = (tmp_path / name for name in ("first", "second", "one"))
+    on_devices(2, {first: (), second: ()})
+    assert losses(first) == losses(second)
+    np.testing.assert_allclose(losses(first), on_one_device(one), rtol=1e-5)
 
 
 def test_a_checkpoint_opens_on_another_mesh(tmp_path, on_eight):
