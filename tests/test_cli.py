@@ -132,6 +132,15 @@ def test_a_bad_setting(experiment, tmp_path, fails, setting, said):
     assert said in line
 
 
+def test_a_way_to_draw_that_the_model_does_not_have_is_said_before_training(
+    experiment, tmp_path, fails
+):
+    workdir = tmp_path / "run"
+    settings = ("--config.memory.enabled=False", "--config.drawing.diversity.name=slots")
+    line = fails("train", experiment, *settings, "--workdir", str(workdir))
+    assert "drawing.diversity: slots: the run has no memory" in line
+
+
 def test_several_processes_do_not_train_apart_in_one_folder(
     experiment, tmp_path, fails, monkeypatch
 ):

@@ -1,5 +1,6 @@
 """What makes drawings of one text differ: off by default, to its formulas, apart and repeatable."""
 
+import copy
 import re
 from functools import partial
 
@@ -14,7 +15,7 @@ from vismem.drawing.diversity import CADS, PLAIN, Repulsion, Slots
 from vismem.drawing.scan import Guidance, draw
 from vismem.drawing.solvers import Euler
 from vismem.errors import UserError
-from vismem.models.generator import Carry
+from vismem.models.generator import Carry, MemoryConfig
 
 TEXTS = ["a", "a", "bb"]
 
@@ -192,5 +193,19 @@ def test_mistakes_are_named():
         DrawConfig(diversity={"name": "slots", "strength": -1})
     with pytest.raises(UserError, match=r"tau1=0\.9, tau2=0\.5"):
         CADS(tau1=0.9, tau2=0.5)
-    with pytest.raises(UserError, match="no memory"):
-        Slots().begin(Carry(jnp.zeros((2, 0, 8)), pictures(2)), jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("method", "model", "said"),
+    [
+        (Slots(), {"memory": MemoryConfig(enabled=False)}, "slots: the run has no memory"),
+        (CADS(), {"causal": True}, "cads: changes the text at every step"),
+    ],
+)
+def test_what_cannot_change_a_model_says_so(artist, method, model, said):
+    method.check(artist.objective)
+    other = copy.copy(artist.objective)
+    other.generator = other.generator.clone(**model)
+    with pytest.raises(UserError, match=said):
+        method.check(other)
+    Repulsion().check(other)

@@ -34,6 +34,9 @@ class Diversity:
         if self.strength < 0:
             raise UserError(f"drawing.diversity.strength={self.strength}: must not be negative")
 
+    def check(self, objective: Drawer) -> None:
+        """UserError if drawings of the objective cannot be changed like this."""
+
     def begin(self, carry: Carry, key: Array) -> Carry:
         """What the drawings of a first turn begin with, from what they would begin with."""
         return carry
@@ -94,6 +97,13 @@ class CADS(Diversity):
                 f"drawing.diversity: tau1={self.tau1}, tau2={self.tau2}: must be in order, 0 to 1"
             )
 
+    def check(self, objective: Drawer) -> None:
+        if objective.generator.causal:
+            raise UserError(
+                "drawing.diversity: cads: changes the text at every step, and order='raster' reads "
+                "it once; take slots or repulsion"
+            )
+
     def contexts(
         self, objective: Drawer, params: Params, tokens: Array, before: Array, branches: int
     ) -> Callable[[Array, Array], Context]:
@@ -130,9 +140,11 @@ class Slots(Diversity):
 
     strength: float = 4.0
 
-    def begin(self, carry: Carry, key: Array) -> Carry:
-        if not carry.memory.shape[1]:
+    def check(self, objective: Drawer) -> None:
+        if not objective.generator.memory.enabled:
             raise UserError("drawing.diversity: slots: the run has no memory; choose another")
+
+    def begin(self, carry: Carry, key: Array) -> Carry:
         noised = carry.memory + self.strength * jax.random.normal(key, carry.memory.shape)
         return carry.replace(memory=spread_like(noised, carry.memory))
 

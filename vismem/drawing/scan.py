@@ -88,6 +88,7 @@ def draw(
     batch = len(tokens)
     if not diversity.strength:
         diversity = PLAIN
+    diversity.check(objective)
     varied = named_key(key, "diversity")
     branches = Branches(guidance)
     begin = objective.apply(params, batch, method="begin")

@@ -39,10 +39,12 @@ class Drawer(Objective, Protocol):
       chained: whether what a step leaves goes to the next step of its turn, or to the next turn
         only.
       redraws: whether `renoise` takes a finished canvas back, to be drawn again from there.
+      generator: the model, of which diversity asks whether it has a memory, and is causal.
     """
 
     chained: bool
     redraws: bool
+    generator: Any
 
     def apply(self, params: Params, *args: Any, method: Any) -> Any:
         """The model's `begin(batch)`, or `remember(carry, picture, context)`: what is done before

@@ -59,22 +59,6 @@ class Raster(Masked):
         super().__post_init__()
         self.generator = self.generator.clone(causal=True)
 
-    def encode(
-        self,
-        params: Params,
-        tokens: jax.Array,
-        before: jax.Array,
-        features: jax.Array | None = None,
-    ) -> Context:
-        """See `Generative.encode`; features, which a text has when it changes from step to step,
-        are refused: the text is read once."""
-        if features is not None:
-            raise UserError(
-                "drawing.diversity: cads: changes the text at every step, and order='raster' reads "
-                "it once; take slots or repulsion"
-            )
-        return super().encode(params, tokens, before)
-
     def check_drawing(self, times: np.ndarray, guidance_scale: float) -> None:
         """See `Drawer.check_drawing`."""
         super().check_drawing(times, guidance_scale)

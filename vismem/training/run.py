@@ -21,7 +21,7 @@ from vismem.config import RunConfig
 from vismem.data import Source, tokenizers
 from vismem.data.tokenizers import Tokenizer
 from vismem.drawing import solvers
-from vismem.drawing.artist import Artist
+from vismem.drawing.artist import Artist, make_diversity
 from vismem.errors import UserError
 from vismem.evaluation import EVALUATORS
 from vismem.evaluation.base import Evaluator, check_counts, shared
@@ -106,6 +106,7 @@ def make_objective(config: RunConfig, tokenizer: Tokenizer, mesh: Mesh | None = 
     if hasattr(objective, "advance"):  # now, not at the first drawing
         drawing = config.drawing
         solvers.make(drawing.solver, drawing.steps, drawing.guidance_scale, objective)
+        make_diversity(drawing.diversity).check(objective)
     return objective
 
 
