@@ -1,7 +1,8 @@
 """A grid of 8 x 8 tokens for every 32-px picture of the tiny world: what experiments/masked.py
-draws.
+draws. Or 16 x 16 codes of eight numbers for pictures of 256 px, for experiments/latent.py.
 
     vismem train experiments/autoencoder.py
+    vismem train experiments/autoencoder.py:256
 
 What to expect is in experiments/RESULTS.md.
 """
@@ -12,9 +13,9 @@ from vismem.errors import UserError
 
 
 def get_config(argument: str = "") -> ConfigDict:
-    """The config; there is no `argument`."""
-    if argument:
-        raise UserError(f"autoencoder.py:{argument}: takes no argument")
+    """The config; `argument` is "" or "256"."""
+    if argument not in ("", "256"):
+        raise UserError(f"autoencoder.py:{argument}: the argument is nothing or 256")
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 64
@@ -36,4 +37,8 @@ def get_config(argument: str = "") -> ConfigDict:
     config.log_every = 50
     config.checkpoint = {"every": 1_000, "keep": 1, "best": ""}
     config.evaluators = {"reconstruction": {"name": "reconstruction", "every": 1_000}}
+    if argument:
+        config.data.size = 256
+        config.batch_size = 16  # each has 64 times as many pixels
+        config.objective.update(levels=(4,) * 8, patch=8, widths=(32, 64))
     return config
