@@ -20,8 +20,13 @@ from vismem.training import run
 FILES = sorted((Path(__file__).parents[1] / "experiments").glob("*.py"))
 SWEEPS = [str(f) for f in FILES if "sweep" in runpy.run_path(str(f))]
 SWEEPS += [str(FILES[0].with_name(file)) for file in ("cells.py:classify", "lit.py:world")]
-AUTOENCODER = config.plain(config.load(str(FILES[0].with_name("autoencoder.py"))).objective)
-del AUTOENCODER["name"]
+
+
+def autoencoder(argument: str = "") -> dict:
+    """Options of the autoencoder that experiments/autoencoder.py trains."""
+    file = f"{FILES[0].with_name('autoencoder.py')}:{argument}"
+    options = config.plain(config.load(file).objective)
+    return {key: x for key, x in options.items() if key != "name"}
 
 
 def batch(data: DataConfig) -> dict[str, jax.ShapeDtypeStruct]:
@@ -82,9 +87,16 @@ def test_every_row_can_be_built(file):
     for row in rows.values():
         made = config.run_config(row.config)
         if made.objective.get("autoencoder"):  # of a run, which is not there
-            made = replace(made, objective=made.objective | {"autoencoder": AUTOENCODER})
+            made = replace(made, objective=made.objective | {"autoencoder": autoencoder()})
         if "pretrained" not in (made.text["name"], made.vision.get("name")):  # sizes of a folder
             assert parameters(made)
+
+
+@pytest.mark.parametrize(("file", "argument"), [("masked.py", ""), ("latent.py", "256")])
+def test_what_draws_codes_fits_their_autoencoder(file, argument):
+    made = config.run_config(config.load(str(FILES[0].with_name(file))))
+    drawn = made.objective | {"autoencoder": autoencoder(argument)}
+    assert parameters(replace(made, objective=drawn))
 
 
 @pytest.mark.parametrize(
