@@ -38,7 +38,7 @@ class Expander:
         *,
         params: Params | None = None,
         seed: int = 0,
-        temperature: float = 0.5,
+        temperature: float = 0.3,
     ) -> list[str]:
         """A description for every request; the same request again may be given another. Where the
         model has nothing to say it is the request.

@@ -40,7 +40,7 @@ class Expansions:
         split: str = "test",
         count: int = 256,
         samples: int = 4,
-        temperature: float = 0.5,
+        temperature: float = 0.3,
     ):
         source = data.source
         if source.get("name") != "expansions":
