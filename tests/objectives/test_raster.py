@@ -227,6 +227,18 @@ def test_cells_are_counted_in_row_order():
     np.testing.assert_array_equal(write(canvas, jnp.zeros((3, VOCAB)), 6)[:, 1, 2], 0)
 
 
+def test_a_text_s_features_may_be_known():
+    """As where they are kept in a cache."""
+    masked = make()
+    params, batch = some_params(masked), {"image": jnp.zeros((3, 8, 8, 3), jnp.uint8)}
+    read = masked.apply(params, TEXTS, method=lambda model, tokens: model.text_encoder(tokens)[0])
+    losses = [
+        masked.loss(PLAYER, params, batch | text, jax.random.key(0), train=False)[0]
+        for text in ({"tokens": TEXTS}, {"tokens": TEXTS, "text_features": read})
+    ]
+    np.testing.assert_array_equal(*losses)
+
+
 def test_mistakes_in_its_options_are_named():
     for options, said in [
         ({"painter": painter(1, patch=2)}, r"painter\.patch=2"),
