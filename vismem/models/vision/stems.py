@@ -22,9 +22,10 @@ def from_patches(patches: Array, patch: int, grid: tuple[int, int]) -> Array:
 
 
 def check_patch(patch: int, size: int) -> None:
-    """A patch that does not tile the picture is the user's mistake."""
+    """A patch that does not tile the canvas, a picture or an autoencoder's grid, is the user's
+    mistake."""
     if size % patch:
-        raise UserError(f"painter.patch={patch}: does not divide data.size={size}")
+        raise UserError(f"painter.patch={patch}: does not divide the canvas, {size} x {size}")
 
 
 class PatchStem(nn.Module):
