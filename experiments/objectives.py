@@ -25,24 +25,18 @@ from vismem.errors import UserError
 GAN = {"name": "gan", "steps": 4, "unroll": 2, "chains": 0.25, "remat": False}
 MOVED_BY_GAN = {"name": "adamw", "lr": 4e-4, "b1": 0.0, "b2": 0.99, "schedule": "constant"}
 DRAWN_BY_GAN = {"steps": 4, "solver": "renoise", "guidance_scale": 1.0}
-PREDICTS_NOISE = {
-    "objective.name": "diffusion",
-    "painter.patch": 4,
-    "painter.palette": 0,  # noise is no mixture of a few colours
-    "drawing.solver": "multistep",
-}
+DIFFUSION = {"objective.name": "diffusion", "drawing.solver": "multistep"}
+# Velocity and noise have as many dimensions as a patch has numbers: patches of 8 x 8 have more than
+# the painter's width, and nothing is learnt (experiments/settings.py). Nor are they mixtures of a
+# few colours.
+NOT_THE_PICTURE = DIFFUSION | {"painter.patch": 4, "painter.palette": 0}
 # Where each differs from the quickstart. What goes on from the quickstart has its budget on top.
 # Tokens and codes have no colours to mix, and patches of 2 x 2 are as many pixels as its patches.
 ROWS = {
     "flow": {},
-    "diffusion": {
-        "objective.name": "diffusion",
-        "drawing.solver": "multistep",
-    },
-    # Noise has as many dimensions as a patch has numbers: patches of 8 x 8 have more than the
-    # painter's width, and nothing is learnt (experiments/settings.py).
-    "diffusion-v": PREDICTS_NOISE | {"objective.prediction": "v"},
-    "diffusion-eps": PREDICTS_NOISE | {"objective.prediction": "eps"},
+    "diffusion": DIFFUSION,
+    "diffusion-v": NOT_THE_PICTURE | {"objective.prediction": "v"},
+    "diffusion-eps": NOT_THE_PICTURE | {"objective.prediction": "eps"},
     "regress": {
         "objective": {"name": "regress", "steps": 4},
         "drawing": {"steps": 4, "solver": "euler", "guidance_scale": 1.0},

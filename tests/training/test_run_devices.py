@@ -77,6 +77,7 @@ def test_two_devices_twice(tmp_path):
     """To the last bit the same again, and on one device but for the order of sums."""
     first, second, one = (tmp_path / name for name in ("first", "second", "one"))
     on_devices(2, {first: (), second: ()})
+    assert json.loads((first / "summary.json").read_text())["devices"]["count"] == 2
     assert losses(first) == losses(second)
     np.testing.assert_allclose(losses(first), on_one_device(one), rtol=1e-5)
 

@@ -14,6 +14,7 @@ from vismem.objectives.expand import Expand
 from vismem.random import named_key
 
 BATCH = 128  # Requests expanded at once: they come in any number, compiled programs in one size.
+TEMPERATURE = 0.3  # at which models of one language and of both keep what is asked for in 97%
 
 
 class Expander:
@@ -38,7 +39,7 @@ class Expander:
         *,
         params: Params | None = None,
         seed: int = 0,
-        temperature: float = 0.3,
+        temperature: float = TEMPERATURE,
     ) -> list[str]:
         """A description for every request; the same request again may be given another. Where the
         model has nothing to say it is the request.

@@ -9,7 +9,7 @@ from vismem import worlds
 from vismem.data import DataConfig
 from vismem.data.tokenizers import Tokenizer
 from vismem.errors import UserError
-from vismem.evaluation.expander import Expander
+from vismem.evaluation.expander import TEMPERATURE, Expander
 from vismem.objectives.expand import Expand
 from vismem.worlds.implication import implies
 
@@ -40,7 +40,7 @@ class Expansions:
         split: str = "test",
         count: int = 256,
         samples: int = 4,
-        temperature: float = 0.3,
+        temperature: float = TEMPERATURE,
     ):
         source = data.source
         if source.get("name") != "expansions":

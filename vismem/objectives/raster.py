@@ -123,22 +123,32 @@ class Raster(Masked):
         """
         params = params | {PLAYER: self.generator.stacked(params[PLAYER])}
         tokens, clean, text = self.examples(params, batch, key, train)
-        logits = self.forced(params, clean, text)
+        logits = self.forced(params, clean, text, batch.get("text_features"))
         target = optax.smooth_labels(clean, self.label_smoothing)
         errors = optax.softmax_cross_entropy(logits, target)
         return errors.mean(), {"accuracy": (logits.argmax(-1) == tokens).mean()}
 
-    def forced(self, params: Params, clean: jax.Array, text: jax.Array) -> jax.Array:
+    def forced(
+        self,
+        params: Params,
+        clean: jax.Array,
+        text: jax.Array,
+        features: jax.Array | None = None,
+    ) -> jax.Array:
         """Logits [B, h, w, V] of every cell's token given the cells before it of a whole canvas
-        [B, h, w, V], and texts int32 [B, L]: one pass (teacher forcing)."""
+        [B, h, w, V], and texts int32 [B, L], whose features [B, L, E] may be known: one pass
+        (teacher forcing)."""
 
-        def forward(params: Params, clean: jax.Array, text: jax.Array) -> jax.Array:
+        def forward(
+            params: Params, clean: jax.Array, text: jax.Array, features: jax.Array | None
+        ) -> jax.Array:
             first = self.apply(params, len(clean), method="begin")
-            context = self.encode(params, text, first.estimate)
+            context = self.encode(params, text, first.estimate, features)
             given = (first, clean, jnp.zeros(len(clean)), context)
             return self.apply(params, *given, method="step")[1]
 
-        return (jax.checkpoint(forward) if self.remat else forward)(params, clean, text)
+        forward = jax.checkpoint(forward) if self.remat else forward
+        return forward(params, clean, text, features)
 
 
 def number(time: jax.Array, canvas: jax.Array) -> jax.Array:

@@ -106,7 +106,9 @@ def make_objective(config: RunConfig, tokenizer: Tokenizer, mesh: Mesh | None = 
     if hasattr(objective, "advance"):  # now, not at the first drawing
         drawing = config.drawing
         solvers.make(drawing.solver, drawing.steps, drawing.guidance_scale, objective)
-        make_diversity(drawing.diversity).check(objective)
+        diversity = make_diversity(drawing.diversity)
+        if diversity.strength:  # else it is left out
+            diversity.check(objective)
     return objective
 
 
