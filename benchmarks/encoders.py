@@ -10,10 +10,10 @@ BERT-base with 128 tokens and ViT-B/16 at 224 px, float32, batch 8, two threads,
 gradient is that of the mean square of the last layer, for all parameters, without dropout. The step
 is that of two towers, a ViT-Ti/16 at 224 px and as large a text transformer of 77 tokens, batch 64:
 softmax loss, gradients clipped by their norm, AdamW; ours is the objective `contrastive` in the
-step of our loop, which also averages the parameters. Each side is a process of its own with its
-memory in huge pages, as `vismem` has it. They take turns, so that what else the machine does falls
-on all; in its turn each calls twice, and the second counts, since the first finds the machine's
-memory as the other side left it. Ratios are of neighbouring turns, and of each side's best call.
+step of our loop, which also averages the parameters. Each side is a process of its own with glibc's
+settings of `vismem`. They take turns, so that what else the machine does falls on all; in its turn
+each calls twice, and the second counts, since the first finds the machine's memory as the other
+side left it. Ratios are of neighbouring turns, and of each side's best call.
 
 Where both sides see a GPU they run there, products in bfloat16 and PyTorch's model compiled
 (`torch.compile`, autocast): that has not been run.
@@ -251,13 +251,14 @@ class Side:
     """A process that serves."""
 
     def __init__(self, python: str, side: str, model: str):
-        from vismem.__main__ import HUGE_PAGES  # here: the other sides' environments lack vismem
+        # Here: the other sides' environments lack vismem.
+        from vismem.__main__ import memory_settings
 
         command = [python, __file__, "--serve", side, model]
         threads = {"OMP_NUM_THREADS": str(THREADS), "PJRT_NPROC": str(THREADS)}
         self.process = subprocess.Popen(
             command,
-            env=os.environ | HUGE_PAGES | threads,
+            env=os.environ | memory_settings() | threads,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

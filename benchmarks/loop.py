@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vismem import config as configs
-from vismem.__main__ import use_huge_pages
+from vismem.__main__ import keep_memory
 from vismem.errors import exit_code
 from vismem.evaluation import EVALUATORS
 from vismem.parallel import hosts
@@ -118,5 +118,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    use_huge_pages()  # as `vismem train` does
+    keep_memory()  # as `vismem train` does
     sys.exit(exit_code("loop.py", main))

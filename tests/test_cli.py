@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def fails(capsys):
 
 
 @pytest.mark.parametrize("command", ["train", "--help"])
-def test_the_installed_command_starts_itself_again_for_huge_pages(command, monkeypatch):
+def test_the_installed_command_starts_itself_again_with_memory_that_it_keeps(command, monkeypatch):
     started = []
     monkeypatch.setattr(os, "execv", lambda *call: started.append(call))
     monkeypatch.setattr(cli, "main", lambda: 0)
@@ -79,6 +80,40 @@ def test_the_installed_command_starts_itself_again_for_huge_pages(command, monke
     assert started == (again if command == "train" else [])
     assert __main__.main() == 0  # what was started does not start again
     assert len(started) <= 1
+
+
+@pytest.mark.parametrize(("reserved", "page"), [("0\n", 1 << 30), ("4\n", 1), (None, 1)])
+def test_pages_that_are_reserved_for_somebody_are_not_taken(reserved, page, tmp_path, monkeypatch):
+    monkeypatch.setattr(__main__, "LARGEST_PAGES", tmp_path / "nr_hugepages")
+    if reserved:
+        (tmp_path / "nr_hugepages").write_text(reserved)
+    settings = dict(s.split("=") for s in __main__.memory_settings()["GLIBC_TUNABLES"].split(":"))
+    assert settings["glibc.malloc.hugetlb"] == str(page)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's setting")
+def test_memory_as_large_as_a_steps_is_kept():
+    code = (
+        "import ctypes, resource, threading\n"
+        "libc = ctypes.CDLL(None)\n"
+        "libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]\n"
+        "libc.free.argtypes = [ctypes.c_void_p]\n"
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "def steps():\n"
+        "    for n in range(3):\n"
+        "        before, memory = faults(), libc.malloc(200 << 20)\n"
+        "        ctypes.memset(memory, 1, 200 << 20)\n"
+        "        libc.free(memory)\n"
+        "    print(faults() - before)\n"
+        "thread = threading.Thread(target=steps)\n"  # as XLA, not the first thread
+        "thread.start(); thread.join()"
+    )
+    environment = os.environ | __main__.memory_settings()
+    if environment["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1":
+        pytest.skip("no pages of 1 GB, or reserved ones")
+    run = [sys.executable, "-c", code]
+    found = subprocess.run(run, env=environment, capture_output=True, text=True, check=True)
+    assert int(found.stdout) < 50  # of 51,200, or of 100 huge ones
 
 
 @pytest.mark.parametrize(

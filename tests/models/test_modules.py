@@ -60,11 +60,12 @@ def test_stems_give_a_vector_a_patch(stem):
 
 
 def test_attention_agrees_with_jax_and_its_weights_sum_to_one():
-    q, k, v = noise(2, 3, 2, 4), noise(2, 5, 2, 4, seed=1), noise(2, 5, 2, 4, seed=2)
+    q, k, v = noise(2, 2, 3, 4), noise(2, 2, 5, 4, seed=1), noise(2, 2, 5, 4, seed=2)
     mask = jnp.array([[1, 1, 0, 1, 1], [1, 0, 0, 0, 1]], bool)
     values, weights = attend(q, k, v, mask[:, None])
-    reference = jax.nn.dot_product_attention(q, k, v, mask=mask[:, None, None, :])
-    np.testing.assert_allclose(values, reference, atol=1e-6)
+    turned = (x.swapaxes(1, 2) for x in (q, k, v))
+    reference = jax.nn.dot_product_attention(*turned, mask=mask[:, None, None, :])
+    np.testing.assert_allclose(values.swapaxes(1, 2), reference, atol=1e-6)
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
     assert float(weights[0, :, :, 2].max()) == 0
 

@@ -101,7 +101,7 @@ class Context:
       tokens: the text, as it joins the attention of memory and painter, [B, N, D].
       mask: bool [B, N], the tokens that exist.
       vector: the pooled text, [B, E].
-      key_values: of the tokens for the painter's blocks, a pair of [B, N, layers, H, D / H].
+      key_values: of the tokens for the painter's blocks, a pair of [B, layers, H, N, D / H].
       picture: that the turn begins with, [B, H, W, C]; None for a model that begins with an empty
         canvas always.
       before: the same as the painter sees it, a vector a patch, [B, P, D].
@@ -136,7 +136,7 @@ class Cache:
     """What a causal generator keeps from patch to patch of a drawing.
 
     Attributes:
-      key_values: of [text; patches; slots] for each block, [B, N + P + K, H, D / H]; those of
+      key_values: of [text; patches; slots] for each block, [B, H, N + P + K, D / H]; those of
         patches are of use as far as they are drawn.
       patches: of an empty canvas, [B, P, D]. condition: of the painter, [B, D].
       memory: M, float32 [B, K (+ P), D]. attention: of the slots over the patches, [B, K, P].

@@ -163,21 +163,22 @@ class MLP(nn.Module):
 def attend(
     query: Array, key: Array, value: Array, mask: Array | None = None
 ) -> tuple[Array, Array]:
-    """Scaled dot-product attention with the weights returned, for maps that people look at.
+    """Scaled dot-product attention (Vaswani et al. 2017, equation 1) with the weights returned, for
+    maps that people look at.
 
     Args:
-      query: [B, N, H, d]. key, value: [B, M, H, d].
+      query: [B, H, N, d]. key, value: [B, H, M, d].
       mask: bool [B, 1 or N, M], the keys that exist for all queries or each; None for all.
 
     Returns:
-      values [B, N, H, d] and weights [B, H, N, M] (float32, summing to 1 over M).
+      values [B, H, N, d] and weights [B, H, N, M] (float32, summing to 1 over M).
     """
-    logits = jnp.einsum("bnhd,bmhd->bhnm", query, key) * query.shape[-1] ** -0.5
+    logits = jnp.einsum("bhnd,bhmd->bhnm", query, key) * query.shape[-1] ** -0.5
     logits = logits.astype(jnp.float32)
     if mask is not None:
         logits = jnp.where(mask[:, None], logits, -1e9)
     weights = jax.nn.softmax(logits, axis=-1)
-    return jnp.einsum("bhnm,bmhd->bnhd", weights.astype(value.dtype), value), weights
+    return jnp.einsum("bhnm,bhmd->bhnd", weights.astype(value.dtype), value), weights
 
 
 class SelfAttention(nn.Module):
@@ -190,19 +191,22 @@ class SelfAttention(nn.Module):
     def __call__(self, x: Array, mask: Array | None = None) -> Array:
         width = x.shape[-1]
         qkv = Dense(3 * width, ("embed", "heads"), dtype=self.dtype, name="qkv")(x)
-        q, k, v = split_heads(qkv, self.heads, 3)
-        mixed = jax.nn.dot_product_attention(
-            q, k, v, mask=None if mask is None else mask[:, None, None, :], implementation="xla"
-        )
-        return Dense(width, ("heads", "embed"), dtype=self.dtype, name="out")(
-            mixed.reshape(x.shape)
-        )
+        mixed, _ = attend(*split_heads(qkv, self.heads, 3), None if mask is None else mask[:, None])
+        return Dense(width, ("heads", "embed"), dtype=self.dtype, name="out")(merge_heads(mixed))
 
 
 def split_heads(x: Array, heads: int, parts: int) -> tuple[Array, ...]:
-    """[B, L, parts * D] -> `parts` arrays of [B, L, heads, D / heads]."""
-    shape = (*x.shape[:-1], heads, x.shape[-1] // (parts * heads))
-    return tuple(y.reshape(shape) for y in jnp.split(x, parts, axis=-1))
+    """[B, L, parts * D] -> `parts` arrays of [B, heads, L, D / heads].
+
+    Heads come first, as products over them have it on a CPU, which would turn each operand for
+    itself."""
+    x = x.reshape(*x.shape[:-1], parts, heads, -1)
+    return tuple(jnp.unstack(x.transpose(2, 0, 3, 1, 4)))
+
+
+def merge_heads(x: Array) -> Array:
+    """[B, heads, L, d] -> [B, L, heads * d]."""
+    return x.swapaxes(1, 2).reshape(len(x), x.shape[2], -1)
 
 
 class RelativeBias(nn.Module):

@@ -31,6 +31,7 @@ from vismem.models.layers import (
     Dense,
     LayerNorm,
     attend,
+    merge_heads,
     normalize,
     split_heads,
 )
@@ -122,7 +123,7 @@ class Memory(nn.Module):
         (query,) = split_heads(self.query(slots), self.heads, 1)
         key, value = split_heads(self.key_value(self.norm_seen(seen)), self.heads, 2)
         read, weights = attend(query, key, value, mask)
-        read = slots + self.out(read.reshape(slots.shape))
+        read = slots + self.out(merge_heads(read))
         read = read + self.mlp(self.norm_mlp(read))
         memory = normalize(self._update(memory, normalize(read.astype(jnp.float32))))
         return memory, weights[:, :, : self.slots].mean(1)

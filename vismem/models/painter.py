@@ -17,6 +17,7 @@ from vismem.models.layers import (
     Array,
     Dense,
     RelativeBias,
+    merge_heads,
     normalize,
     scans,
     split_heads,
@@ -61,7 +62,7 @@ class PainterBlock(nn.Module):
         Args:
           x: tokens [B, P + K, D], the last K of them memory's slots.
           counts: P and K.
-          known: keys and values of the text, each [B, N, H, D / H].
+          known: keys and values of the text, each [B, H, N, D / H].
           mask: bool [B, 1 or P + K, N + P + K], which of [text; patches; slots] all tokens see, or
             each.
           condition: [B, D].
@@ -100,18 +101,19 @@ class PainterBlock(nn.Module):
         # Queries and keys are normalised (Henry et al. 2020), so that attention neither saturates
         # nor starts out blind, whatever the learning rate.
         gain_init = nn.with_logical_partitioning(nn.initializers.ones, (None, None))
-        q = normalize(q) * self.param("query_gain", gain_init, q.shape[2:]).astype(q.dtype)
+        gain = self.param("query_gain", gain_init, (self.heads, q.shape[-1]))
+        q = normalize(q) * gain[:, None].astype(q.dtype)
         new, before = (normalize(k), v), mask.shape[-1] - patches - slots
         near = RelativeBias(self.heads, name="relative")(patches, place)
         if place is None:
-            k, v = known = tuple(jnp.concatenate(pair, axis=1) for pair in zip(known, new))
+            k, v = known = tuple(jnp.concatenate(pair, axis=2) for pair in zip(known, new))
             near = jnp.pad(near, ((0, 0), (0, slots), (0, 0)))
         else:
             k, v = known = tuple(
-                jax.lax.dynamic_update_slice_in_dim(old, one, before + place, axis=1)
+                jax.lax.dynamic_update_slice_in_dim(old, one, before + place, axis=2)
                 for old, one in zip(known, new)
             )
-        logits = jnp.einsum("bnhd,bmhd->bhnm", q, k) * q.shape[-1] ** -0.5
+        logits = jnp.einsum("bhnd,bhmd->bhnm", q, k) * q.shape[-1] ** -0.5
         logits = logits.astype(jnp.float32) + jnp.pad(near, ((0, 0), (0, 0), (before, slots)))
         logits = jnp.where(mask[:, None], logits, -1e9)
         weights = jax.nn.softmax(logits[..., : logits.shape[-1] - slots], axis=-1)
@@ -122,9 +124,9 @@ class PainterBlock(nn.Module):
             gate = self.param("slot_gate", gate_init, (self.heads,))[:, None, None]
             remembered = jax.nn.softmax(logits[..., -slots:], axis=-1)
             weights = jnp.concatenate([weights, gate * remembered], axis=-1)
-        mixed = jnp.einsum("bhnm,bmhd->bnhd", weights.astype(self.dtype), v)
+        mixed = jnp.einsum("bhnm,bhmd->bhnd", weights.astype(self.dtype), v)
         out = Dense(width, ("heads", "embed"), dtype=self.dtype, name="out")
-        return out(mixed.reshape(x.shape)), known
+        return out(merge_heads(mixed)), known
 
 
 class Painter(nn.Module):
@@ -171,9 +173,10 @@ class Painter(nn.Module):
             self.colors = Dense(colors, ("embed", None), kernel_init=ZEROS)
 
     def read_text(self, text: Array) -> KeyValues:
-        """Keys and values of text tokens [B, N, D] for all blocks, [B, N, layers, H, D / H]."""
+        """Keys and values of text tokens [B, N, D] for all blocks, [B, layers, H, N, D / H]."""
         shape = (*text.shape[:2], self.layers, 2, self.heads, self.width // self.heads)
-        key, value = jnp.unstack(self.text_key_value(text).reshape(shape), axis=3)
+        both = self.text_key_value(text).reshape(shape).transpose(3, 0, 2, 4, 1, 5)
+        key, value = jnp.unstack(both)
         return normalize(key), value
 
     def __call__(
@@ -207,7 +210,7 @@ class Painter(nn.Module):
     def read(
         self, patches: Array, slots: Array, text: KeyValues, mask: Array, condition: Array
     ) -> list[KeyValues]:
-        """Keys and values of [text; patches; slots] for each block, [B, N + P + K, H, D / H], of
+        """Keys and values of [text; patches; slots] for each block, [B, H, N + P + K, D / H], of
         what `__call__` takes."""
         x, counts = jnp.concatenate([patches, slots], axis=1), (patches.shape[1], slots.shape[1])
         return self._once(x, counts, text, self._seen(mask, *counts), condition)[1]
@@ -231,7 +234,7 @@ class Painter(nn.Module):
         Returns:
           output [B, 1, outputs] in float32; and keys and values, the patch's own among them.
         """
-        patches = known[0][0].shape[1] - mask.shape[1] - slots
+        patches = known[0][0].shape[2] - mask.shape[1] - slots
         seen = jnp.concatenate(
             [
                 mask,
@@ -306,7 +309,7 @@ class Painter(nn.Module):
         params = self.variables["params"]
         if scans(self.scan):
             params = params if STACKED in params else stack_blocks(params)
-            text = jax.tree.map(lambda t: jnp.moveaxis(t, 2, 0), text)
+            text = jax.tree.map(lambda t: jnp.moveaxis(t, 1, 0), text)
             return jax.lax.scan(layer, x, (params[STACKED], text))[0]
         for i, own_text in enumerate(by_layer(text)):
             x, _ = layer(x, (params[f"block_{i}"], own_text))
@@ -314,5 +317,5 @@ class Painter(nn.Module):
 
 
 def by_layer(text: KeyValues) -> Iterator[KeyValues]:
-    """Keys and values for each block, [B, N, H, D / H]."""
-    return zip(*(jnp.unstack(t, axis=2) for t in text))
+    """Keys and values for each block, [B, H, N, D / H]."""
+    return zip(*(jnp.unstack(t, axis=1) for t in text))

@@ -232,9 +232,9 @@ def muon(momentum: float = 0.95) -> optax.GradientTransformation:
             else:  # over two axes, as XLA:CPU would multiply over the first alone in float32
                 halves = x.reshape(math.gcd(rows, 2), -1, columns)
                 gram = dot(halves, halves, ((0, 1), (0, 1)))
-            change = b * gram + c * dot(gram, gram, (1, 0))
-            sides = (change, x) if rows <= columns else (x, change)
-            x = a * x + dot(*sides, (1, 0))
+            # a x + (b G + c G^2) x, summed in the Gram matrix, which is the smallest of these.
+            factor = a * jnp.eye(len(gram)) + b * gram + c * dot(gram, gram, (1, 0))
+            x = dot(*((factor, x) if rows <= columns else (x, factor)), (1, 0))
         return 0.2 * max(x.shape) ** 0.5 * x
 
     return optax.chain(
