@@ -219,22 +219,27 @@ def muon(momentum: float = 0.95) -> optax.GradientTransformation:
     cores). Products round to bfloat16, as in the reference.
     """
 
-    def dot(a: jax.Array, b: jax.Array, over: Any) -> jax.Array:
+    def dot(a: jax.Array, b: jax.Array, over: Any = (1, 0)) -> jax.Array:
         a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
         return jnp.tensordot(a, b, over, preferred_element_type=jnp.float32)
+
+    def polynomial(a: float, b: float, c: float, gram: jax.Array) -> jax.Array:
+        return a * jnp.eye(len(gram)) + b * gram + c * dot(gram, gram)
 
     def orthogonal(update: jax.Array) -> jax.Array:
         rows, columns = update.shape
         x = update / (jnp.linalg.norm(update) + 1e-7)
-        for a, b, c in POLAR:
+        for first, second in zip(POLAR[::2], POLAR[1::2], strict=True):
             if rows <= columns:
                 gram = dot(x, x, (1, 1))
             else:  # over two axes, as XLA:CPU would multiply over the first alone in float32
                 halves = x.reshape(math.gcd(rows, 2), -1, columns)
                 gram = dot(halves, halves, ((0, 1), (0, 1)))
-            # a x + (b G + c G^2) x, summed in the Gram matrix, which is the smallest of these.
-            factor = a * jnp.eye(len(gram)) + b * gram + c * dot(gram, gram, (1, 0))
-            x = dot(*((factor, x) if rows <= columns else (x, factor)), (1, 0))
+            # Two steps in Gram matrices, the smallest there are: P x has P G P. Not four, whose
+            # rounding adds up.
+            one = polynomial(*first, gram)
+            both = dot(polynomial(*second, dot(dot(one, gram), one)), one)
+            x = dot(both, x) if rows <= columns else dot(x, both)
         return 0.2 * max(x.shape) ** 0.5 * x
 
     return optax.chain(
