@@ -19,7 +19,10 @@ def memory_settings() -> dict[str, str]:
     it keeps. Where such pages are unknown, or some are reserved for somebody, memory is fresh but
     in huge pages.
     """
-    unused = LARGEST_PAGES.exists() and LARGEST_PAGES.read_text().strip() == "0"
+    try:
+        unused = LARGEST_PAGES.read_text().strip() == "0"
+    except OSError:
+        unused = False
     kept = f"glibc.malloc.hugetlb={1 << 30}:glibc.malloc.trim_threshold={1 << 40}"
     return {"GLIBC_TUNABLES": kept if unused else "glibc.malloc.hugetlb=1"}
 

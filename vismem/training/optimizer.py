@@ -235,8 +235,8 @@ def muon(momentum: float = 0.95) -> optax.GradientTransformation:
             else:  # over two axes, as XLA:CPU would multiply over the first alone in float32
                 halves = x.reshape(math.gcd(rows, 2), -1, columns)
                 gram = dot(halves, halves, ((0, 1), (0, 1)))
-            # Two steps in Gram matrices, the smallest there are: P x has P G P. Not four, whose
-            # rounding adds up.
+            # Two steps in Gram matrices, the smallest there are (that of P x is P G P), then anew
+            # from x, so that no rounding is carried further.
             one = polynomial(*first, gram)
             both = dot(polynomial(*second, dot(dot(one, gram), one)), one)
             x = dot(both, x) if rows <= columns else dot(x, both)
