@@ -19,7 +19,8 @@ def get_config(argument: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 64
-    # As many seconds either way: a step without memory takes 0.72 of one with it (two cores).
+    # About as many seconds either way: a step without memory takes 0.72 of one with it on two
+    # cores, less on one.
     config.steps = 1_750 if memory else 2_450
 
     # Where both cores are busy, making a batch of new pictures takes a tenth of a step's time. Four
