@@ -16,8 +16,8 @@ def memory_settings() -> dict[str, str]:
     quickstart, and the kernel fills it with zeros: a quarter of a step's time in small pages and a
     tenth in huge ones (experiments/RESULTS.md, "The step"). Told of pages of 1 GB, of which none
     has to be there, it lets a thread's heap grow to 4 GB, not to 64 MB, and what the heap has had
-    it keeps. Where such pages are unknown, or some are reserved for somebody, memory is fresh but
-    in huge pages.
+    it keeps; what is larger still comes anew, in small pages. Where such pages are unknown, or some
+    are reserved for somebody, all comes anew, in huge ones.
     """
     try:
         unused = LARGEST_PAGES.read_text().strip() == "0"

@@ -163,8 +163,8 @@ class MLP(nn.Module):
 def attend(
     query: Array, key: Array, value: Array, mask: Array | None = None
 ) -> tuple[Array, Array]:
-    """Scaled dot-product attention (Vaswani et al. 2017, equation 1) with the weights returned, for
-    maps that people look at.
+    """Scaled dot-product attention (Vaswani et al. 2017, equation 1), and its weights, which people
+    look at as maps.
 
     Args:
       query: [B, H, N, d]. key, value: [B, H, M, d].

@@ -215,8 +215,8 @@ def muon(momentum: float = 0.95) -> optax.GradientTransformation:
 
     Updates have the size that adamw's have (Liu et al. 2025, "Muon is scalable for LLM training"),
     so that one learning rate serves both. Not `optax.contrib.muon`, which multiplies batches of one
-    matrix and took 55 ms where this took 24, both in float32 (the quickstart's kernels, two CPU
-    cores). Products round to bfloat16, as in the reference.
+    matrix, at twice the time on two CPU cores (experiments/RESULTS.md, "The step"). Products round
+    to bfloat16, as in the reference.
     """
 
     def dot(a: jax.Array, b: jax.Array, over: Any = (1, 0)) -> jax.Array:
