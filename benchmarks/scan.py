@@ -29,7 +29,7 @@ LENGTHS = (1, 2, 4, 8)  # R
 
 
 def make_flow(unroll: int, remat: bool) -> Flow:
-    """The quickstart's model with another R."""
+    """The quickstart's model with another R, and all of a batch chains."""
     run = configs.run_config(configs.load("experiments/quickstart.py"))
     options = {k: v for k, v in run.objective.items() if k != "name"}
     return Flow(
@@ -41,7 +41,7 @@ def make_flow(unroll: int, remat: bool) -> Flow:
         strategy=run.strategy,
         vocab_size=VOCABULARY,
         image_size=run.data.size,
-        **options | {"unroll": unroll, "remat": remat},
+        **options | {"unroll": unroll, "remat": remat, "chains": 1.0},
     )
 
 
