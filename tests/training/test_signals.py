@@ -53,3 +53,11 @@ def test_a_compilation_is_not():
         assert signals.run(evaluate, None, after) is None
     assert after == ["went on"]
     assert time.monotonic() - begun < 5
+
+
+def test_no_alarm_is_left_to_a_process_that_ends_at_once():
+    compiles = compile("raise_signal(SIGTERM)", "/site/jax/_src/compiler.py", "exec")
+    with Signals() as signals:
+        signals.run(exec, compiles, {**vars(signal)})
+    assert signals.received == signal.SIGTERM
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)

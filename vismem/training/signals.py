@@ -76,3 +76,5 @@ class Signals:
             return None
         finally:
             self._interruptible = False
+            # An alarm that came once Python has given its handlers up would kill the process.
+            signal.setitimer(signal.ITIMER_REAL, 0)
