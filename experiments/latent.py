@@ -19,8 +19,8 @@ def get_config(argument: str = "") -> ConfigDict:
     if argument:
         raise UserError(f"latent.py:{argument}: takes no argument")
     base = config.load(str(Path(__file__).with_name("quickstart.py")))
-    # So many pictures of 256 px are 5 GB.
-    del base.data.source.examples, base.data.cache, base.data.prefetch
+    # So many pictures of 256 px are 5 GB; and of new captions some may be longer.
+    del base.data.source.examples, base.data.cache, base.data.prefetch, base.data.pad_to
     base.data.size = 256
     base.painter.patch = 4
     base.painter.palette = 0  # codes have no colours to mix

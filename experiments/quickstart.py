@@ -39,6 +39,7 @@ def get_config(argument: str = "") -> ConfigDict:
         "prefetch": pictures // config.batch_size,
         "size": 32,
         "tokenizer": {"name": "bpe", "vocab_size": 512, "length": 24},
+        "pad_to": 18,  # the longest of these captions; vague ones and three things have more
     }
     config.text = {"name": "transformer", "width": 128, "layers": 2, "heads": 4}
     config.vision = {"name": "patches"}

@@ -32,6 +32,7 @@ def sweep(argument: str = "") -> dict:
     pretrained = {
         "text": {"name": "pretrained", "folder": minilm()},
         "data.tokenizer.length": 32,  # its pieces are smaller
+        "data.pad_to": 0,
         "optimizer.freeze": (("text_encoder/", True),),
     }
     adapters = {"kernels": "text_encoder/.*(query|value)/kernel", "rank": 8, "alpha": 16.0}

@@ -71,6 +71,15 @@ def test_instructions_are_read_to_their_end(name):
     assert lengths.max() < 200
 
 
+def test_captions_are_read_to_their_end():
+    """Training's need less than what is drawn later."""
+    data = config.run_config(config.load(str(FILES[0].with_name("quickstart.py")))).data
+    captions = source(data, "train")
+    tokenizer = tokenizers.make(data.tokenizer, captions)
+    texts = (captions.text(i) for i in range(len(captions)))
+    assert max(np.count_nonzero(tokenizer.encode(text)) for text in texts) == data.pad_to
+
+
 @pytest.mark.parametrize("lang", ["", "zh"])
 def test_requests_and_descriptions_are_read_to_their_end(lang):
     data = config.run_config(config.load(f"{FILES[0].with_name('expansion.py')}:{lang}")).data

@@ -83,6 +83,27 @@ def test_a_batch_is_arrays_of_matching_records(opened):
     assert next(opened(Numbers(labels=False))).keys() == {"image", "tokens"}
 
 
+class Said(Numbers):
+    """Conversations of two turns, of which the second is empty; prompts and near misses."""
+
+    def __getitem__(self, index):
+        image, text = np.zeros((2, SIZE, SIZE, 3), np.uint8), f"number {index}"
+        said = {"texts": (text, ""), "mask": (True, False), "prompt": text}
+        return {"image": image, **said, "near_misses": (text, text)}
+
+
+def test_texts_of_training_alone_are_padded_to_less(opened):
+    whole, padded = next(opened()), next(opened(pad_to=9))
+    assert padded["tokens"].shape == (10, 9)
+    assert (padded["tokens"] == whole["tokens"][:, :9]).all()
+    assert (padded["image"] == whole["image"]).all()
+    assert equal(take(opened(train=False, pad_to=9), 2), take(opened(train=False), 2))
+    said = next(opened(Said(), pad_to=9))
+    assert said["tokens"].shape == (10, 2, 9)
+    assert said["prompt_tokens"].shape == (10, 9)
+    assert said["near_miss_tokens"].shape == (10, 2, 9)
+
+
 def test_every_epoch_has_every_record_in_another_order(opened):
     iterator = opened(batch_size=10)
     epochs = [np.concatenate([b["label"] for b in take(iterator, 5)]) for _ in range(3)]
@@ -219,6 +240,8 @@ def test_training_set_smaller_than_a_batch(opened):
         ({"augment": {"affine": {"zoom": (0, 1)}}}, r"data\.augment\.affine\.zoom=\(0, 1\)"),
         ({"augment": {"color": {"hue": 0.7}}}, r"data\.augment\.color\.hue=\(0, 0\.7\)"),
         ({"augment": {"blur": {"share": -1}}}, r"data\.augment\.blur\.share"),
+        ({"pad_to": -1}, r"data\.pad_to=-1: must be at least 0"),
+        ({"pad_to": 13}, r"data\.pad_to=13: is more than data\.tokenizer\.length=12"),
         ({"threads": -1}, r"data\.threads=-1: must be at least 0"),
         ({"threads": 4, "prefetch": 2}, r"data\.prefetch=2: must be at least data\.threads=4"),
     ],

@@ -89,6 +89,9 @@ def test_texts_that_lose_their_end_are_told(tokenizer, extra, tmp_path, caplog):
     tokenizers.warn_of_cut(tmp_path / "saved", [*records, *[{"text": text}] * 2], "raise")
     expected = [f"data.tokenizer.length={longest}: 2% of the texts are longer and lose their end; "]
     assert [line[: len(expected[0])] for line in caplog.messages] == expected * extra
+    tokenizers.warn_of_cut(tmp_path / "whole", [{"text": text}], "raise", pad_to=longest)
+    padded = f"data.pad_to={longest}: 100% of the texts are longer"
+    assert [line[: len(padded)] for line in caplog.messages[extra:]] == [padded] * extra
 
 
 def test_result_may_be_written_to(tokenizer):

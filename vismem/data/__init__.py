@@ -88,6 +88,9 @@ class DataConfig:
       source: `{"name": ..., **options}`, a name of `SOURCES`.
       size: width and height of the pictures in pixels.
       tokenizer: `{"name": "byte" | "bpe" | "unigram" | "words" | "pretrained", **options}`.
+      pad_to: tokens that the texts of training are padded to and cut at, where they need fewer than
+        those that are evaluated and drawn; 0 for the tokenizer's length. Nothing is learned of
+        padding, but time is spent on it. Not for SigLIP's texts, of which padding is a part.
       augment: augmentation -> its options, e.g. `{"flip": {}, "blur": {"sigma": (0.5, 1.0)}}`;
         applied in the order of `AUGMENTATIONS`, in training only.
       on_error: whether an unreadable record ends the run or is skipped and counted.
@@ -102,6 +105,7 @@ class DataConfig:
     source: Mapping[str, Any] = field(default_factory=lambda: {"name": "world"})
     size: int = 32
     tokenizer: Mapping[str, Any] = field(default_factory=lambda: {"name": "bpe"})
+    pad_to: int = 0
     augment: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     on_error: Literal["raise", "skip"] = "raise"
     cache: int = 0
@@ -111,7 +115,13 @@ class DataConfig:
     prefetch: int = 8
 
     def __post_init__(self):
-        for key, least in (("size", 1), ("cache", 0), ("threads", 0), ("prefetch", 1)):
+        for key, least in (
+            ("size", 1),
+            ("pad_to", 0),
+            ("cache", 0),
+            ("threads", 0),
+            ("prefetch", 1),
+        ):
             if getattr(self, key) < least:
                 raise UserError(f"data.{key}={getattr(self, key)}: must be at least {least}")
         if self.prefetch < self.threads:

@@ -34,7 +34,7 @@ class Batches(grain.DatasetIterator):
 
     A batch is a dict of numpy arrays:
       image: uint8 [b, S, S, 3].
-      tokens: int32 [b, L], padded with 0.
+      tokens: int32 [b, L], padded with 0; L is `data.pad_to` in training, if that is given.
       label: int32 [b], if the source has labels.
       prompt_tokens: int32 [b, L], if the source has prompts.
       near_miss_tokens: int32 [b, K, L], if the source has near misses.
@@ -134,7 +134,7 @@ def shapes(config: DataConfig, batch_size: int, length: int) -> dict[str, jax.Sh
             raise
         image = np.zeros((config.size, config.size, 3), np.uint8)
         records = [{"image": image, **made_by.blank(config.source)}]
-    silent = SimpleNamespace(encode=lambda text: np.zeros(length, np.int32))
+    silent = SimpleNamespace(encode=lambda text: np.zeros(length, np.int32), length=length)
     batch = _Reader(config, records, silent, seed=0, train=True)(0, [0])
     del batch["skipped"]
     return {k: jax.ShapeDtypeStruct((batch_size, *x.shape[1:]), x.dtype) for k, x in batch.items()}
@@ -146,8 +146,14 @@ class _Reader:
     def __init__(
         self, config: DataConfig, source: Source, tokenizer: Tokenizer, seed: int, train: bool
     ):
+        if config.pad_to > tokenizer.length:
+            raise UserError(
+                f"data.pad_to={config.pad_to}: is more than data.tokenizer.length="
+                f"{tokenizer.length}; raise that, or lower it"
+            )
         augment = config.augment if train else {}
         self._source, self._tokenizer, self._seed = source, tokenizer, seed
+        self._length = config.pad_to if train and config.pad_to else tokenizer.length
         self._on_error, self._size = config.on_error, config.size
         self._augmentations = augmentations(augment, config.size)
         self._cropped = "crop" in augment
@@ -164,24 +170,22 @@ class _Reader:
         for key, dtype in KEPT.items():
             if key in examples[0]:
                 batch[key] = np.array([e[key] for e in examples], dtype)
-        encode = self._tokenizer.encode
         if "prompt" in examples[0]:
-            batch["prompt_tokens"] = np.stack([encode(e["prompt"]) for e in examples])
+            batch["prompt_tokens"] = np.stack([self._encode(e["prompt"]) for e in examples])
         if "near_misses" in examples[0]:
             batch["near_miss_tokens"] = np.stack(
-                [np.stack([encode(text) for text in e["near_misses"]]) for e in examples]
+                [np.stack([self._encode(text) for text in e["near_misses"]]) for e in examples]
             )
         return batch
+
+    def _encode(self, text: str) -> np.ndarray:
+        return self._tokenizer.encode(text)[: self._length]
 
     def _tokens(self, example: Example) -> np.ndarray:
         """Of its text, int32 [L]; of a conversation's, [T, L]."""
         if "texts" not in example:
-            return self._tokenizer.encode(example["text"])
-        said = [
-            self._tokenizer.encode(t)
-            for t, is_turn in zip(example["texts"], example["mask"])
-            if is_turn
-        ]
+            return self._encode(example["text"])
+        said = [self._encode(t) for t, is_turn in zip(example["texts"], example["mask"]) if is_turn]
         silent = np.zeros_like(said[0])
         return np.stack(said + [silent] * (len(example["mask"]) - len(said)))
 

@@ -286,22 +286,27 @@ def _texts(source: Source, on_error: Literal["raise", "skip"], most: int) -> Ite
 
 
 def warn_of_cut(
-    folder: str | os.PathLike, source: Source, on_error: Literal["raise", "skip"], most: int = 256
+    folder: str | os.PathLike,
+    source: Source,
+    on_error: Literal["raise", "skip"],
+    pad_to: int = 0,
+    most: int = 256,
 ) -> None:
     """A warning if more than one in a hundred of a source's texts lose their end.
 
     Args:
       folder: of a tokenizer.
       source: the training split. on_error: as in `make`.
+      pad_to: see `DataConfig`.
       most: records looked at, evenly spaced over the source.
     """
-    length = load(folder).length
+    length = pad_to or load(folder).length
     longer = load(folder, length + 1)
     cut = [longer.encode(text)[-1] > 0 for text in _texts(source, on_error, most)]
     if cut and np.mean(cut) > 0.01:
         logging.getLogger(__name__).warning(
-            "data.tokenizer.length=%d: %.0f%% of the texts are longer and lose their end; raise it",
-            *(length, 100 * np.mean(cut)),
+            "data.%s=%d: %.0f%% of the texts are longer and lose their end; raise it",
+            *("pad_to" if pad_to else "tokenizer.length", length, 100 * np.mean(cut)),
         )
 
 

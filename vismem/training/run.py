@@ -72,7 +72,7 @@ def make_tokenizer(config: RunConfig, folder: Path, source: Source) -> Tokenizer
                 choice = brought | {k: v for k, v in choice.items() if k == "length"}
             made = tokenizers.make(choice, source, config.data.on_error)
         made.save(partial)
-        tokenizers.warn_of_cut(partial, source, config.data.on_error)
+        tokenizers.warn_of_cut(partial, source, config.data.on_error, config.data.pad_to)
         shutil.rmtree(saved, ignore_errors=True)
         partial.rename(saved)
 
