@@ -2,17 +2,16 @@
 
     python benchmarks/loop.py [experiments/quickstart.py] [--blocks 40] [--config.KEY=VALUE ...]
 
-The loop and the bare step run in turns in one process, a block of steps each, so that what else
-the machine does falls on both; the ratio is the median over the blocks, with its 95% interval by
-the bootstrap. Many short blocks tell more than a few long ones, as the machine's noise lasts for
-seconds; what an evaluation costs the loop is in them too. The bare step gets a batch
-that is on the device already; everything else (data, transfers, metrics, log) is the loop's. The
-share of the peak is told twice: by the products of the loss and its gradient, which the log's is,
-and by these and the optimizer's.
+The loop, the bare step and the product that is the peak run in turns in one process, a block of
+steps each, so that what else the machine does falls on all; ratios are medians over the blocks,
+with their 95% intervals by the bootstrap. Many short blocks tell more than a few long ones, as the
+machine's noise lasts for seconds; what an evaluation costs the loop is in them too. The bare step
+gets a batch that is on the device already; everything else (data, transfers, metrics, log) is the
+loop's. The share of the peak is told twice: by the products of the loss and its gradient, which the
+log's is, and by these and the optimizer's.
 """
 
 import argparse
-import statistics
 import sys
 import tempfile
 import time
@@ -24,11 +23,12 @@ import numpy as np
 
 from vismem import config as configs
 from vismem.__main__ import keep_memory
+from vismem.data import pipeline
 from vismem.errors import exit_code
 from vismem.evaluation import EVALUATORS
 from vismem.parallel import hosts
 from vismem.training import loop
-from vismem.training.flops import machine_peak, matmul_flops, train_flops
+from vismem.training.flops import machine_peak, matmul_flops, matmul_peak, train_flops
 from vismem.training.state import Layout
 from vismem.training.step import compiled, make_train_step
 
@@ -36,20 +36,18 @@ from vismem.training.step import compiled, make_train_step
 class BareStep:
     """An evaluator that times as many bare steps as the loop made since the evaluation before."""
 
-    blocks: list[tuple[float, float]]  # seconds of the loop's steps and of as many bare ones
+    # Seconds of the loop's steps and of as many bare ones, FLOP/s of the peak.
+    blocks: list[tuple[float, float, float]]
     settings: configs.RunConfig
     steps: int
 
     def __init__(self, *, objective, mesh, tokenizer):
-        config, size = self.settings, self.settings.data.size
-        rng, rows = np.random.default_rng(0), config.batch_size
+        config, rng = self.settings, np.random.default_rng(0)
+        shapes = pipeline.shapes(config.data, config.batch_size, tokenizer.length)
         batch = {
-            "image": rng.integers(0, 256, (rows, size, size, 3), np.uint8),
-            "tokens": rng.integers(
-                0, tokenizer.vocab_size, (rows, tokenizer.length), dtype=np.int32
-            ),
+            name: rng.integers(0, min(256, tokenizer.vocab_size), x.shape).astype(x.dtype)
+            for name, x in shapes.items()
         }
-        shapes = hosts.global_shapes(batch, rows)
         layout = Layout(objective, config.optimizer, shapes, mesh, steps=1000)
         step = make_train_step(objective, layout.optimizer, config.ema, config.optimizer.accumulate)
         self.step = compiled(step, layout.shardings, mesh)
@@ -65,8 +63,7 @@ class BareStep:
             )
             for player in objective.players
         )
-        type(self).peak = machine_peak(mesh)
-        self.since = None
+        self.mesh, self.since = mesh, None
 
     def run(self, state):
         of_loop = time.perf_counter() - self.since if self.since else None
@@ -78,7 +75,8 @@ class BareStep:
         jax.block_until_ready(metrics)
         bare = time.perf_counter() - begun
         if of_loop is not None:
-            self.blocks.append((of_loop, bare))
+            matmul_peak.cache_clear()
+            self.blocks.append((of_loop, bare, machine_peak(self.mesh)))
         self.since = time.perf_counter()
         return {}
 
@@ -100,19 +98,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         loop.train(BareStep.settings, Path(folder))
 
-    ratios = [of_loop / bare for of_loop, bare in BareStep.blocks]
-    seconds = [bare / options.steps for _, bare in BareStep.blocks]
-    median, best = statistics.median(seconds), min(seconds)
+    of_loop, bare, peak = np.array(BareStep.blocks).T
+    seconds = bare / options.steps
     of_loss, of_both = BareStep.flops, BareStep.flops + BareStep.optimizer_flops
-    print(f"step         {1e3 * median:.1f} ms, best {1e3 * best:.1f} ms")
-    print(f"matmul peak  {BareStep.peak / 1e9:.0f} GFLOP/s")
+    print(f"step         {1e3 * np.median(seconds):.1f} ms, best {1e3 * min(seconds):.1f} ms")
+    print(f"matmul peak  {np.median(peak) / 1e9:.0f} GFLOP/s, best {max(peak) / 1e9:.0f}")
     for what, flops in {"loss's": of_loss, "and optimizer's": of_both}.items():
-        typical, most = (flops / BareStep.peak / x for x in (median, best))
-        print(f"  {what:16} {flops / 1e9:5.1f} GFLOP, used {typical:.0%}, best {most:.0%}")
+        print(f"  {what:16} {flops / 1e9:5.1f} GFLOP, used {spread(flops / peak / seconds)}")
+    print(f"loop / step  {spread(of_loop / bare)}")
+
+
+def spread(ratios: np.ndarray) -> str:
+    """Their median with its interval, and how far they are apart."""
     drawn = np.random.default_rng(0).choice(ratios, (10_000, len(ratios)))
     low, high = np.quantile(np.median(drawn, axis=1), (0.025, 0.975))
-    print(
-        f"loop / step  {statistics.median(ratios):.3f} (95%: {low:.3f} to {high:.3f}), "
+    return (
+        f"{np.median(ratios):.3f} (95%: {low:.3f} to {high:.3f}), "
         f"blocks {min(ratios):.3f} to {max(ratios):.3f}"
     )
 
