@@ -281,8 +281,11 @@ class Painter(nn.Module):
         patches = painted.shape[:2]
         shares = self.shares(painted).reshape(*patches, self.pixels, self.palette)
         colors = self.colors(painted).reshape(*patches, self.palette, -1)
-        mixed = jnp.einsum("bpnk,bpkc->bpnc", jax.nn.softmax(shares, axis=-1), colors)
-        return mixed.reshape(*patches, -1)
+        # Sums over a few colours, for all pixels at once: as products, with the colours last, they
+        # take twice as long on a CPU.
+        shares = jax.nn.softmax(shares.swapaxes(-1, -2), axis=-2)  # [B, P, palette, pixels]
+        mixed = (shares[..., None, :] * colors[..., None]).sum(-3)  # [B, P, channels, pixels]
+        return mixed.swapaxes(-1, -2).reshape(*patches, -1)
 
     def _once(
         self, x: Array, counts: tuple[int, int], text: KeyValues, mask: Array, condition: Array
