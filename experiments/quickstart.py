@@ -19,8 +19,8 @@ def get_config(argument: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 64
-    # About as many seconds either way: a step without memory takes 0.72 of one with it on two
-    # cores, less on one.
+    # About as many seconds either way: a step without memory takes 0.71 of one with it on two
+    # cores.
     config.steps = 1_750 if memory else 2_450
 
     # Where both cores are busy, making a batch of new pictures takes a tenth of a step's time. Four
