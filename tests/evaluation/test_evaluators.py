@@ -170,7 +170,7 @@ def test_nearest_of_many_pictures_takes_little_memory():
 
 
 def test_the_loss_takes_batches_that_the_mesh_divides():
-    tokenizer = SimpleNamespace(encode=lambda text: np.zeros(4, np.int32))
+    tokenizer = SimpleNamespace(encode=lambda text: np.zeros(4, np.int32), length=4)
     mesh = SimpleNamespace(shape={"slices": 1, "data": 4, "fsdp": 2, "tensor": 1})
     given = dict(objective=None, tokenizer=tokenizer, mesh=mesh, data=TINY, seed=0)
     loss = ValidationLoss(**given, count=21)
