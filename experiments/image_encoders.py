@@ -1,4 +1,4 @@
-"""Which encoder of the canvas X_t the generator should have: the quickstart with each, two seeds.
+"""Which encoder of the canvas X_t to have: quickstart.py:muon with six, two seeds each.
 
     python -c "from vismem.pretrained.squeezenet import convert; \\
         convert('../shared/data/squeezenet/decoded_squeezenet10_OIHW.npz', 'runs/squeezenet')"
@@ -20,10 +20,10 @@ from vismem.errors import UserError
 
 
 def get_config(argument: str = "") -> ConfigDict:
-    """The quickstart's config; `argument` is "" or "third", of its steps."""
+    """The config of quickstart.py:muon; `argument` is "" or "third", of its steps."""
     if argument not in ("", "third"):
         raise UserError(f"image_encoders.py:{argument}: the argument is nothing or third")
-    made = config.load(str(Path(__file__).with_name("quickstart.py")))
+    made = config.load(str(Path(__file__).with_name("quickstart.py:muon")))
     if argument:
         made.steps //= 3
     return made

@@ -15,10 +15,10 @@ from vismem.errors import UserError
 
 
 def get_config(argument: str = "") -> ConfigDict:
-    """The config: the quickstart but for what is drawn on; there is no `argument`."""
+    """The config: quickstart.py:muon but for what is drawn on; there is no `argument`."""
     if argument:
         raise UserError(f"latent.py:{argument}: takes no argument")
-    base = config.load(str(Path(__file__).with_name("quickstart.py")))
+    base = config.load(str(Path(__file__).with_name("quickstart.py:muon")))
     # So many pictures of 256 px are 5 GB; and of new captions some may be longer.
     del base.data.source.examples, base.data.cache, base.data.prefetch, base.data.pad_to
     base.data.size = 256

@@ -1,4 +1,4 @@
-"""The ways to draw, with one backbone: by as many pictures as the quickstart, and as many seconds.
+"""The ways to draw, with one backbone: as many pictures as quickstart.py:muon, and as many seconds.
 
     vismem train experiments/quickstart.py       # first: what gan-from-flow goes on from
     vismem train experiments/autoencoder.py      # first: the grid that masked and latent draw on
@@ -30,7 +30,7 @@ DIFFUSION = {"objective.name": "diffusion", "drawing.solver": "multistep"}
 # the painter's width, and nothing is learnt (experiments/settings.py). Nor are they mixtures of a
 # few colours.
 NOT_THE_PICTURE = DIFFUSION | {"painter.patch": 4, "painter.palette": 0}
-# Where each differs from the quickstart. What goes on from the quickstart has its budget on top.
+# Where each differs from quickstart.py:muon. What goes on from a run has its budget on top.
 # Tokens and codes have no colours to mix, and patches of 2 x 2 are as many pixels as its patches.
 ROWS = {
     "flow": {},
@@ -92,7 +92,7 @@ def get_config(argument: str = "") -> ConfigDict:
         raise UserError(
             f"objectives.py:{argument}: the argument is expanded or one of {', '.join(ROWS)}"
         )
-    base = config.load(str(Path(__file__).with_name("quickstart.py")))
+    base = config.load(str(Path(__file__).with_name("quickstart.py:muon")))
     # Every picture new, as in the rows in RESULTS.md: two of a table must not differ by that.
     del base.data.source.examples, base.data.cache, base.data.prefetch
     for label in ("loss", "progress", "grid"):  # the GANs that go on are short

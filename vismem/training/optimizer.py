@@ -24,7 +24,8 @@ class OptimizerConfig:
     """The optimizer of every player.
 
     Attributes:
-      name: "sgd" has momentum b1; "muon" orthogonalises kernels and leaves the rest to adam.
+      name: "sgd" has momentum b1; "muon" orthogonalises kernels and leaves the rest to adam;
+        "normuon" then moves every output of a kernel alike.
       lr: peak learning rate.
       schedule: its course after the warmup: held, down to zero by a cosine or a line, down with
         the inverse root of the step, or held and let down by a line over the last `cooldown`.
@@ -42,7 +43,7 @@ class OptimizerConfig:
       lr_factors: rules with factors of the learning rate; 1 for what none names.
     """
 
-    name: Literal["adamw", "sgd", "lion", "adafactor", "muon"] = "adamw"
+    name: Literal["adamw", "sgd", "lion", "adafactor", "muon", "normuon"] = "adamw"
     lr: float = 1e-3
     schedule: Literal["constant", "cosine", "linear", "rsqrt", "warmup-stable-decay"] = "cosine"
     warmup: float = 0.05
@@ -187,16 +188,19 @@ def _direction(config: OptimizerConfig) -> optax.GradientTransformation:
             return optax.scale_by_lion(b1, b2)
         case "adafactor":
             return optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0))
-        case "muon":
-            kinds = {"muon": muon(), "adam": optax.scale_by_adam(b1, b2)}
+        case "muon" | "normuon":
+            even = config.name == "normuon"
+            kernels = optax.chain(muon(), even_outputs(b2)) if even else muon()
             return optax.partition(
-                kinds,
+                {"muon": kernels, "adam": optax.scale_by_adam(b1, b2)},
                 lambda params: {
                     n: "muon" if n.endswith("/kernel") and p.ndim == 2 else "adam"
                     for n, p in params.items()
                 },
             )
 
+
+SIZE = 0.2  # root mean square of a kernel's update: what adamw's has
 
 # The best odd polynomials of degree 5, one after the other, that bring singular values from 0.003
 # to 1 to within 0.2 of 1 (Amsel et al. 2025, "The Polar Express", theorem 3.1 and algorithm 1, with
@@ -240,12 +244,37 @@ def muon(momentum: float = 0.95) -> optax.GradientTransformation:
             one = polynomial(*first, gram)
             both = dot(polynomial(*second, dot(dot(one, gram), one)), one)
             x = dot(both, x) if rows <= columns else dot(x, both)
-        return 0.2 * max(x.shape) ** 0.5 * x
+        return SIZE * max(x.shape) ** 0.5 * x
 
     return optax.chain(
         optax.trace(momentum, nesterov=True),
         optax.stateless(lambda updates, _: jax.tree.map(orthogonal, updates)),
     )
+
+
+def even_outputs(b2: float) -> optax.GradientTransformation:
+    """Of orthogonal updates of kernels [inputs, outputs] those by which every output moves alike
+    (NorMuon; Li et al. 2025, algorithm 1). Directions are even already; but the columns, each one
+    output's weights, are of different lengths, and some outputs would hardly be trained.
+
+    Args:
+      b2: decay of the mean square of each column, by whose root it is divided. The updates' size
+        stays that of muon's.
+    """
+
+    def init(params: Flat) -> Flat:
+        return jax.tree.map(lambda p: jnp.zeros(p.shape[1], p.dtype), params)
+
+    def update(updates: Flat, squares: Flat, params: Flat | None = None) -> tuple[Flat, Flat]:
+        now = jax.tree.map(lambda u: jnp.square(u).mean(0), updates)
+        squares = jax.tree.map(lambda s, n: b2 * s + (1 - b2) * n, squares, now)
+        return jax.tree.map(even, updates, squares), squares
+
+    def even(update: jax.Array, square: jax.Array) -> jax.Array:
+        x = update / (jnp.sqrt(square) + 1e-8)
+        return SIZE * x / (jnp.sqrt(jnp.square(x).mean()) + 1e-8)
+
+    return optax.GradientTransformation(init, update)
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> Callable[[jax.Array], jax.Array]:
