@@ -145,7 +145,7 @@ def test_virtual_devices_get_threads_enough(flags, given, threads, monkeypatch):
         ("batch_size=0", "batch_size=0: must be above 0"),
         ("seed=-1", "seed=-1: must be from 0 to"),
         ("memory.slot=4", "memory.slot=4: unknown key; did you mean 'memory.slots'?"),
-        ("memory.update=lstm", "memory.update='lstm': expected"),
+        ("memory.update=lstm", "memory.update='lstm': unknown name; known: gated, gru, residual"),
         ("objective.name=flw", "objective.name: unknown name 'flw'; did you mean 'flow'?"),
         ("objective.unrol=3", "objective.unrol: unknown key; did you mean 'unroll'?"),
         ("text.name=transfomer", "text.name: unknown name"),

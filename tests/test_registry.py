@@ -87,7 +87,9 @@ def test_a_component_is_given_only_what_it_declares():
         ({"name": "brush", "hardness": "soft"}, "tool.hardness='soft': expected float, not str"),
         ({"name": "brush", "hardness": True}, "tool.hardness=True: expected float, not bool"),
         ({"name": "brush", "ends": (1, 2, 3)}, "tool.ends=.*expected"),
-        ({"name": "layer", "act": "tanh"}, r"tool.act='tanh': expected Literal\['gelu', 'relu'\]"),
+        ({"name": "layer", "act": "relo"}, "tool.act='relo': unknown name; did you mean 'relu'?"),
+        ({"name": "layer", "act": "tanh"}, "tool.act='tanh': unknown name; known: gelu, relu"),
+        ({"name": "layer", "act": 1}, r"tool.act=1: expected Literal\['gelu', 'relu'\], not int"),
         ({"name": "brush", "variant": "13"}, "tool.variant='13': unknown brush"),
         # What the caller gives is not for the config to set.
         ({"name": "brush", "width": 1}, "tool.width"),

@@ -88,8 +88,12 @@ def parameters(target: Any) -> dict[str, Any]:
 
 
 def check_type(value: Any, annotation: Any, key: str) -> None:
-    """One line naming key, value and the type expected, if `value` is not of `annotation`."""
+    """One line naming key, value and the type expected, or the name that is meant, if `value` is
+    not of `annotation`."""
     if not _fits(value, annotation):
+        if typing.get_origin(annotation) is typing.Literal and isinstance(value, str):
+            names = map(str, typing.get_args(annotation))
+            raise UserError(f"{key}={value!r}: unknown name; {nearest(value, names)}")
         expected = getattr(annotation, "__name__", None) or str(annotation)
         if typing.get_origin(annotation) is not None:
             expected = str(annotation).replace("typing.", "")
