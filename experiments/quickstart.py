@@ -25,8 +25,8 @@ def get_config(argument: str = "") -> ConfigDict:
     config.steps = 1_400 if memory else 1_950
 
     # Where both cores are busy, making a batch of new pictures takes a tenth of a step's time. Four
-    # passes over these, kept, teach as much as one over four times as many. Those of the first are
-    # drawn while the step compiles.
+    # passes over these, kept, taught as much as one over four times as many; these are three, more
+    # without memory. Those of the first are drawn while the step compiles.
     pictures = 28_000
     config.data = {
         "source": {
