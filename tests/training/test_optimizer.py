@@ -74,7 +74,7 @@ def test_muon_is_optax_muon_where_their_momenta_agree():
     expected, _ = theirs.update(grads, theirs.init(grads), grads)
     for name in grads:
         error = jnp.linalg.norm(direction[name] + expected[name])
-        assert error < 0.1 * jnp.linalg.norm(expected[name])  # ours rounds to bfloat16
+        assert error < 0.1 * jnp.linalg.norm(expected[name])  # ours may round to bfloat16
 
 
 @pytest.mark.parametrize("shape", [(32, 128), (96, 32), (33, 20)])

@@ -35,7 +35,7 @@ class PainterConfig:
       dtype: of activations and of the products of kernels.
       products: "bfloat16" rounds what float32 kernels are multiplied with, and the kernels, to
         bfloat16, with sums and all else in float32: what a TPU does by default, and on a CPU that
-        has the instructions several times faster.
+        has the instructions several times faster. One that has not goes on in float32.
       palette: colours that each patch mixes, beside what a linear layer gives it; 0 for the layer
         alone.
       scan, remat: how its blocks are run (models/painter.py).

@@ -5,8 +5,10 @@ Shapes: B batch, L tokens (N of queries, M of keys), D width, H heads. Parameter
 products run in `dtype`; norms and softmax run in float32 and return to `dtype`.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -74,13 +76,26 @@ def product(x: Array, kernel: Array) -> Array:
 
     In jax's precision "BF16_BF16_F32", operands rounded to bfloat16 and sums in float32, what XLA
     does of itself on TPUs and GPUs has to be spelled out on a CPU, where it multiplies in float32
-    all the same.
+    all the same. One that would be no faster for it is left to do so.
     """
     asked = jax.config.jax_default_matmul_precision == MIXED
-    rounded = asked and x.dtype == jnp.float32 and jax.default_backend() == "cpu"
-    if rounded:
+    spell_out = jax.default_backend() == "cpu" and multiplies_bfloat16()
+    if asked and spell_out and x.dtype == jnp.float32:
         return _rounded_product(x, kernel)
     return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[1])
+
+
+@functools.cache
+def multiplies_bfloat16() -> bool:
+    """Whether this machine multiplies in bfloat16 faster than in float32: accelerators do, and CPUs
+    that have instructions for it, as far as Linux tells."""
+    if jax.default_backend() != "cpu":
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return False
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(flags)
 
 
 @jax.custom_vjp

@@ -13,6 +13,7 @@ import optax
 from flax.traverse_util import unflatten_dict
 
 from vismem.errors import UserError
+from vismem.models.layers import multiplies_bfloat16
 from vismem.objectives.base import Params
 from vismem.training import lora
 from vismem.training.lora import LoraConfig
@@ -220,11 +221,12 @@ def muon(momentum: float = 0.95) -> optax.GradientTransformation:
     Updates have the size that adamw's have (Liu et al. 2025, "Muon is scalable for LLM training"),
     so that one learning rate serves both. Not `optax.contrib.muon`, which multiplies batches of one
     matrix, at twice the time on two CPU cores (experiments/RESULTS.md, "The step"). Products round
-    to bfloat16, as in the reference.
+    to bfloat16, as in the reference, where the machine is faster for it.
     """
 
     def dot(a: jax.Array, b: jax.Array, over: Any = (1, 0)) -> jax.Array:
-        a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
+        if multiplies_bfloat16():
+            a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
         return jnp.tensordot(a, b, over, preferred_element_type=jnp.float32)
 
     def polynomial(a: float, b: float, c: float, gram: jax.Array) -> jax.Array:
