@@ -7,7 +7,7 @@ import pytest
 
 from vismem.models import layers
 from vismem.models.generator import Generator, MemoryConfig, PainterConfig, StrategyConfig
-from vismem.models.layers import MIXED, multiplies_bfloat16, product
+from vismem.models.layers import MIXED, cpu_multiplies_bfloat16, product
 
 pytestmark = pytest.mark.skipif(
     jax.default_backend() != "cpu", reason="elsewhere XLA rounds by itself"
@@ -24,7 +24,7 @@ def value_and_gradients(x, kernel, weight):
 @pytest.fixture
 def rounding(monkeypatch):
     """Any CPU multiplies in bfloat16, slowly or not."""
-    monkeypatch.setattr(layers, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(layers, "cpu_multiplies_bfloat16", lambda: True)
 
 
 @pytest.mark.parametrize(
@@ -36,15 +36,15 @@ def test_products_are_rounded_where_the_cpu_has_instructions_for_it(
 ):
     (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : fpu {flags}\n")
     monkeypatch.setattr(layers, "Path", lambda _: tmp_path / "cpuinfo")
-    multiplies_bfloat16.cache_clear()
+    cpu_multiplies_bfloat16.cache_clear()
     try:
-        assert multiplies_bfloat16() == expected
+        assert cpu_multiplies_bfloat16() == expected
         with jax.default_matmul_precision(MIXED):
             program = str(
                 jax.make_jaxpr(lambda *a: product(*a))(jnp.ones((2, 3)), jnp.ones((3, 4)))
             )
     finally:
-        multiplies_bfloat16.cache_clear()
+        cpu_multiplies_bfloat16.cache_clear()
     assert ("bf16" in program) == expected
 
 

@@ -1,9 +1,13 @@
+from collections import namedtuple
+
 import jax
 import pytest
 from jax.sharding import AbstractMesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from vismem.parallel.rules import spec, warn_of_whole
+from vismem.models.layers import scans
+from vismem.parallel.mesh import MeshConfig, make_mesh
+from vismem.parallel.rules import platform, spec, warn_of_whole
 
 
 class Mesh:
@@ -67,3 +71,15 @@ def test_large_parameters_that_stay_whole_are_named(caplog):
     text = warned(fsdp=4)
     assert "model/odd/kernel (1153, 1024), model/odd_0 (1153, 1024), " in text
     assert text.rstrip().endswith("model/odd_8 (1153, 1024), 2 more")
+
+
+def test_a_step_is_traced_for_the_devices_of_its_mesh():
+    device = namedtuple("AbstractDevice", "platform")("tpu")
+    mesh = AbstractMesh((1,), ("data",), abstract_device=device)
+    assert platform() == jax.default_backend()
+    with jax.sharding.use_abstract_mesh(mesh):
+        assert platform() == "tpu"
+        assert scans(None)
+    here = make_mesh(MeshConfig()).abstract_mesh
+    with jax.sharding.use_abstract_mesh(here):
+        assert platform() == jax.default_backend()

@@ -5,6 +5,8 @@ import optax
 import pytest
 
 from vismem.errors import UserError
+from vismem.models import layers
+from vismem.parallel import rules
 from vismem.training.optimizer import (
     POLAR,
     OptimizerConfig,
@@ -63,7 +65,9 @@ def test_adamw_is_optax_adamw():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), ours, expected)
 
 
-def test_muon_is_optax_muon_where_their_momenta_agree():
+@pytest.mark.parametrize(("rounds", "tolerance"), [(False, 1e-5), (True, 0.1)])
+def test_muon_is_optax_muon_where_their_momenta_agree(rounds, tolerance, monkeypatch):
+    monkeypatch.setattr(layers, "cpu_multiplies_bfloat16", lambda: rounds)
     key = jax.random.key(0)
     grads = {
         "a/kernel": jax.random.normal(key, (8, 24)),
@@ -74,12 +78,24 @@ def test_muon_is_optax_muon_where_their_momenta_agree():
     expected, _ = theirs.update(grads, theirs.init(grads), grads)
     for name in grads:
         error = jnp.linalg.norm(direction[name] + expected[name])
-        assert error < 0.1 * jnp.linalg.norm(expected[name])  # ours may round to bfloat16
+        assert error < tolerance * jnp.linalg.norm(expected[name])
 
 
+@pytest.mark.parametrize(("platform", "expected"), [("cpu", False), ("tpu", True)])
+def test_muon_rounds_where_what_it_is_traced_for_is_faster_for_it(platform, expected, monkeypatch):
+    """Such as a plan's chips, whatever this machine has."""
+    monkeypatch.setattr(layers, "cpu_multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(rules, "platform", lambda: platform)
+    grads, transform = {"kernel": jnp.ones((8, 24))}, muon()
+    program = jax.make_jaxpr(transform.update)(grads, transform.init(grads))
+    assert ("bf16" in str(program)) == expected
+
+
+@pytest.mark.parametrize("rounds", [False, True])
 @pytest.mark.parametrize("shape", [(32, 128), (96, 32), (33, 20)])
-def test_muon_brings_singular_values_near_one(shape):
+def test_muon_brings_singular_values_near_one(shape, rounds, monkeypatch):
     """Also where rounding could drive the largest beyond what its polynomials bear."""
+    monkeypatch.setattr(layers, "cpu_multiplies_bfloat16", lambda: rounds)
     rank = min(shape)
     (left, _), (right, _) = (
         np.linalg.qr(np.random.default_rng(0).normal(size=(side, rank))) for side in shape

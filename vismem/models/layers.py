@@ -79,18 +79,21 @@ def product(x: Array, kernel: Array) -> Array:
     all the same. One that would be no faster for it is left to do so.
     """
     asked = jax.config.jax_default_matmul_precision == MIXED
-    spell_out = jax.default_backend() == "cpu" and multiplies_bfloat16()
+    spell_out = rules.platform() == "cpu" and multiplies_bfloat16()
     if asked and spell_out and x.dtype == jnp.float32:
         return _rounded_product(x, kernel)
     return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[1])
 
 
-@functools.cache
 def multiplies_bfloat16() -> bool:
-    """Whether this machine multiplies in bfloat16 faster than in float32: accelerators do, and CPUs
-    that have instructions for it, as far as Linux tells."""
-    if jax.default_backend() != "cpu":
-        return True
+    """Whether the machine multiplies in bfloat16 faster than in float32: accelerators do, and CPUs
+    that have instructions for it."""
+    return rules.platform() != "cpu" or cpu_multiplies_bfloat16()
+
+
+@functools.cache
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether this CPU has instructions for bfloat16, as far as Linux tells."""
     try:
         flags = Path("/proc/cpuinfo").read_text().split()
     except OSError:
@@ -267,7 +270,7 @@ class Block(nn.Module):
 def scans(scan: bool | None) -> bool:
     """Whether blocks of one kind run as a `lax.scan` over one that is compiled: `scan`, or where
     that is None on accelerators. On a CPU the scan costs a third more time."""
-    return jax.default_backend() != "cpu" if scan is None else scan
+    return rules.platform() != "cpu" if scan is None else scan
 
 
 def stack_blocks(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,6 +57,16 @@ def constrain(x: jax.Array, features: str | None = None) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, spec(axes, x.shape, mesh))
 
 
+def platform() -> str:
+    """What a function is traced for: "cpu", "gpu", "tpu".
+
+    A step is traced for its mesh's devices (training/step.py), which need not be of this machine
+    where it is only planned; anything else for this machine's.
+    """
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return device.platform if device else jax.default_backend()
+
+
 def shardings(abstract: Any, mesh: Mesh) -> Any:
     """Shardings of a tree of parameters: the tree's structure once it is unboxed.
 

@@ -166,8 +166,6 @@ def prepare(config: RunConfig, devices: Sequence[jax.Device]) -> Prepared:
       UserError: a mistake in the config; a mesh or a batch that does not fit the devices.
     """
     mesh = make_mesh(config.mesh, devices)
-    # As on accelerators: left open, this machine would decide.
-    config = dataclasses.replace(config, painter=dataclasses.replace(config.painter, scan=True))
     check_batch(config.batch_size, mesh.shape, config.optimizer.accumulate)
     objective, batch = parts(config, mesh)
     layout = Layout(objective, config.optimizer, batch, mesh, steps=config.steps or 1)
@@ -223,18 +221,11 @@ def parts(
     config: RunConfig, mesh: Mesh | None
 ) -> tuple[Objective, dict[str, jax.ShapeDtypeStruct]]:
     """The objective, and the shapes of a batch as the data gives it."""
-    if config.text.get("name") == "transformer":
-        config = dataclasses.replace(config, text=config.text | {"scan": config.painter.scan})
-    for part, known in encoders.ENCODERS.items():
+    for part in encoders.ENCODERS:
         choice = getattr(config, part)
-        if folder := pretrained_folder(config, part):
-            if "encoder" not in choice:
-                choice = choice | encoders.options(encoders.describe(folder, part), part)
-            encoder = choice["encoder"]
-            module = registry.resolve(known, encoder["name"], f"{part}.encoder.name")
-            if "scan" in registry.parameters(module):
-                encoder = encoder | {"scan": config.painter.scan}
-            config = dataclasses.replace(config, **{part: choice | {"encoder": encoder}})
+        if "encoder" not in choice and (folder := pretrained_folder(config, part)):
+            choice = choice | encoders.options(encoders.describe(folder, part), part)
+            config = dataclasses.replace(config, **{part: choice})
     if isinstance(source := config.objective.get("autoencoder"), str):
         objective = config.objective | {"autoencoder": plain(codec_options(source))}
         config = dataclasses.replace(config, objective=objective)

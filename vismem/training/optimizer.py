@@ -221,7 +221,7 @@ def muon(momentum: float = 0.95) -> optax.GradientTransformation:
     Updates have the size that adamw's have (Liu et al. 2025, "Muon is scalable for LLM training"),
     so that one learning rate serves both. Not `optax.contrib.muon`, which multiplies batches of one
     matrix, at twice the time on two CPU cores (experiments/RESULTS.md, "The step"). Products round
-    to bfloat16, as in the reference, where the machine is faster for it.
+    to bfloat16, as in the reference, where what they are traced for is faster for it.
     """
 
     def dot(a: jax.Array, b: jax.Array, over: Any = (1, 0)) -> jax.Array:
