@@ -67,7 +67,7 @@ class Dense(nn.Module):
         y = product(x.astype(self.dtype), kernel.astype(self.dtype))
         if self.use_bias:
             bias_init = nn.with_logical_partitioning(self.bias_init, self.axes[1:])
-            y = y + self.param("bias", bias_init, (self.features,)).astype(self.dtype)
+            y = add_bias(y, self.param("bias", bias_init, (self.features,)).astype(self.dtype))
         return rules.constrain(y, self.axes[1])
 
 
@@ -83,6 +83,25 @@ def product(x: Array, kernel: Array) -> Array:
     if asked and spell_out and x.dtype == jnp.float32:
         return _rounded_product(x, kernel)
     return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[1])
+
+
+@jax.custom_vjp
+def add_bias(x: Array, bias: Array) -> Array:
+    """x [..., F] + bias [F]."""
+    return x + bias
+
+
+def _add_bias_backward(_: None, gradient: Array) -> tuple[Array, Array]:
+    rows = gradient.reshape(-1, gradient.shape[-1])
+    if rules.platform() != "cpu":
+        return gradient, rows.sum(0)
+    # XLA:CPU sums many rows in windows, which takes it several times as long as a product.
+    ones = jnp.ones(len(rows), rows.dtype)
+    total = jnp.dot(ones, rows, precision="highest", preferred_element_type=jnp.float32)
+    return gradient, total.astype(rows.dtype)
+
+
+add_bias.defvjp(lambda x, bias: (x + bias, None), _add_bias_backward)
 
 
 def multiplies_bfloat16() -> bool:
@@ -123,12 +142,30 @@ def rounded_dot(a: Array, b: Array, over_a: tuple[int, ...], over_b: tuple[int, 
     return jnp.tensordot(a, b, (over_a, over_b), preferred_element_type=jnp.float32)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def normalize(x: Array, epsilon: float = 1e-6) -> Array:
     """Zero mean and unit variance over the last axis, in float32; the result in x's dtype."""
+    return _normalize(x, epsilon)[0]
+
+
+def _normalize(x: Array, epsilon: float) -> tuple[Array, tuple[Array, Array]]:
     y = x.astype(jnp.float32)
     y = y - y.mean(-1, keepdims=True)
-    y = y * jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + epsilon)
-    return y.astype(x.dtype)
+    scale = jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + epsilon)
+    y = (y * scale).astype(x.dtype)
+    return y, (y, scale)
+
+
+def _normalize_backward(epsilon: float, kept: tuple[Array, Array], gradient: Array) -> tuple[Array]:
+    """The gradient less its mean and its share along the result: of what is kept, in two sums,
+    where the derivative of each operation above by itself takes three and more memory."""
+    y, scale = kept[0].astype(jnp.float32), kept[1]
+    g = gradient.astype(jnp.float32)
+    g = scale * (g - g.mean(-1, keepdims=True) - y * (g * y).mean(-1, keepdims=True))
+    return (g.astype(gradient.dtype),)
+
+
+normalize.defvjp(_normalize, _normalize_backward)
 
 
 class LayerNorm(nn.Module):

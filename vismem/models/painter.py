@@ -5,6 +5,7 @@ the slots and the text, and slots see slots and text. Keys and values of all the
 while later patches are drawn, and are kept for those.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -280,12 +281,18 @@ class Painter(nn.Module):
         """
         patches = painted.shape[:2]
         shares = self.shares(painted).reshape(*patches, self.pixels, self.palette)
-        colors = self.colors(painted).reshape(*patches, self.palette, -1)
-        # Sums over a few colours, for all pixels at once: as products, with the colours last, they
-        # take twice as long on a CPU.
-        shares = jax.nn.softmax(shares.swapaxes(-1, -2), axis=-2)  # [B, P, palette, pixels]
-        mixed = (shares[..., None, :] * colors[..., None]).sum(-3)  # [B, P, channels, pixels]
-        return mixed.swapaxes(-1, -2).reshape(*patches, -1)
+        colors = self.colors(painted).reshape(*patches, self.palette, -1, 1)
+        # Colour by colour, a softmax and a sum written out: over an axis of a few, or as products,
+        # they take twice as long on a CPU.
+        shares = jnp.unstack(shares, axis=-1)
+        most = jax.lax.stop_gradient(functools.reduce(jnp.maximum, shares))
+        shares = [jnp.exp(share - most) for share in shares]
+        total = sum(shares)
+        mixed = [
+            sum(share * colors[..., i, channel, :] for i, share in enumerate(shares)) / total
+            for channel in range(colors.shape[-2])
+        ]
+        return jnp.stack(mixed, axis=-1).reshape(*patches, -1)
 
     def _once(
         self, x: Array, counts: tuple[int, int], text: KeyValues, mask: Array, condition: Array
