@@ -11,7 +11,7 @@ import pytest
 from vismem.errors import UserError
 from vismem.models.fusion import AttentionFusion, ConcatFusion, CrossmodalFusion, pool
 from vismem.models.generator import Generator, MemoryConfig, PainterConfig, StrategyConfig
-from vismem.models.layers import attend, normalize, sincos_2d
+from vismem.models.layers import MIXED, add_bias, attend, normalize, sincos_2d
 from vismem.models.memory import Memory
 from vismem.models.text.transformer import TextTransformer
 from vismem.models.vision.stems import (
@@ -21,6 +21,7 @@ from vismem.models.vision.stems import (
     from_patches,
     to_patches,
 )
+from vismem.parallel import rules
 
 
 def initialised(module, *args, **kwargs):
@@ -82,6 +83,39 @@ def test_norm_is_in_float32_whatever_comes_in():
     assert normalize(x).dtype == jnp.bfloat16
     np.testing.assert_allclose(y.mean(-1), 0, atol=0.02)
     np.testing.assert_allclose(y.std(-1), 1, atol=0.02)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.bfloat16, 0.02)])
+def test_norm_s_gradient_is_that_of_flax_s(dtype, tolerance):
+    x, weight = 3 + 2 * noise(5, 7, 64), noise(5, 7, 64, seed=1)
+
+    def gradient(norm, x):
+        return jax.grad(lambda x: (weight * norm(x)).sum())(x).astype(jnp.float32)
+
+    reference = nn.LayerNorm(use_scale=False, use_bias=False, use_fast_variance=False)
+    expected = gradient(lambda x: reference.apply({}, x), x)
+    found = gradient(normalize, x.astype(dtype))
+    np.testing.assert_allclose(found, expected, atol=tolerance * jnp.abs(expected).max())
+
+
+@pytest.mark.parametrize("platform", ["cpu", "tpu"])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("rows", [(), (6,), (300, 7)])
+def test_a_bias_s_gradient_is_the_sum_over_all_rows(platform, dtype, rows, monkeypatch):
+    """Also where products are rounded, which is not for sums."""
+    monkeypatch.setattr(rules, "platform", lambda: platform)
+    x, weight = (noise(*rows, 8, seed=seed).astype(dtype) for seed in (0, 1))
+    bias = noise(8, seed=2).astype(dtype)
+    np.testing.assert_array_equal(add_bias(x, bias), x + bias)
+    with jax.default_matmul_precision(MIXED):
+        loss = lambda x, bias: (weight * add_bias(x, bias)).sum()  # noqa: E731
+        to_x, to_bias = jax.grad(loss, (0, 1))(x, bias)
+    np.testing.assert_array_equal(to_x, weight)
+    assert to_bias.dtype == dtype
+    numbers = np.asarray(weight, np.float64).reshape(-1, 8)
+    expected = numbers.sum(0)
+    sums, result = 1e-6 * np.abs(numbers).sum(0), float(jnp.finfo(dtype).eps) * np.abs(expected)
+    assert (np.abs(np.asarray(to_bias, np.float64) - expected) < sums + result).all()
 
 
 @pytest.mark.parametrize("fusion", [AttentionFusion, ConcatFusion, CrossmodalFusion])

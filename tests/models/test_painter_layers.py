@@ -1,5 +1,6 @@
 """However the painter's blocks are run, they compute the same; and what a patch shows."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -83,6 +84,33 @@ def test_a_patch_is_a_mixture_of_its_colors(inputs, palette):
     spread = jnp.linalg.svd(pixels - pixels.mean(2, keepdims=True), compute_uv=False)
     assert (spread[..., palette - 1 :] < 1e-4).all()
     assert (spread[..., : palette - 1] > 1e-2).all()
+
+
+def test_colors_are_mixed_by_a_softmax_however_large_its_logits(inputs):
+    module, painted = Painter(D, LAYERS, heads=2, outputs=18, pixels=6, palette=3), inputs[0]
+    params = nn.unbox(module.init(jax.random.key(1), *inputs, method=run)["params"])
+    normal = lambda x: jax.random.normal(jax.random.key(x.size), x.shape)  # noqa: E731
+    params = jax.tree.map(normal, params)
+    params["shares"]["bias"] = 200 + params["shares"]["bias"]  # the exponential of it overflows
+
+    def mixed(params, painted):
+        return module.apply({"params": params}, painted, method=Painter._mixed)
+
+    def reference(params, painted):
+        shares, colors = (painted @ p["kernel"] + p["bias"] for p in (params[n] for n in names))
+        shares = jax.nn.softmax(shares.reshape(B, P, 6, 3))
+        return jnp.einsum("bpik,bpkc->bpic", shares, colors.reshape(B, P, 3, 3)).reshape(B, P, 18)
+
+    names, weight = ("shares", "colors"), jax.random.normal(jax.random.key(2), (B, P, 18))
+    np.testing.assert_allclose(mixed(params, painted), reference(params, painted), atol=1e-4)
+    ours, theirs = (
+        jax.grad(lambda p, of=of: (weight * of(p, painted)).sum())(params)
+        for of in (mixed, reference)
+    )
+    for name in names:
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), ours[name], theirs[name]
+        )
 
 
 def test_relative_bias_is_a_number_for_every_offset_and_head():
