@@ -109,7 +109,9 @@ def test_a_bias_s_gradient_is_the_sum_over_all_rows(platform, dtype, rows, monke
     np.testing.assert_array_equal(add_bias(x, bias), x + bias)
     with jax.default_matmul_precision(MIXED):
         loss = lambda x, bias: (weight * add_bias(x, bias)).sum()  # noqa: E731
-        to_x, to_bias = jax.grad(loss, (0, 1))(x, bias)
+        gradient = jax.grad(loss, (0, 1))
+        to_x, to_bias = gradient(x, bias)
+        assert MIXED not in str(jax.make_jaxpr(gradient)(x, bias))
     np.testing.assert_array_equal(to_x, weight)
     assert to_bias.dtype == dtype
     numbers = np.asarray(weight, np.float64).reshape(-1, 8)
