@@ -2,6 +2,7 @@
 
     vismem train experiments/quickstart.py
     vismem train experiments/quickstart.py:memory=off     # the ablation: no memory, no strategy
+    vismem train experiments/quickstart.py:wide           # twice as long, a larger share of the peak
     vismem train experiments/quickstart.py:muon           # slower: what other tables change
 
 What to expect is in experiments/RESULTS.md.
@@ -13,9 +14,11 @@ from vismem.errors import UserError
 
 
 def get_config(argument: str = "") -> ConfigDict:
-    """The config; `argument` is "", "memory=off" or "muon"."""
-    if argument not in ("", "memory=off", "muon"):
-        raise UserError(f"quickstart.py:{argument}: the argument is nothing, memory=off or muon")
+    """The config; `argument` is "", "memory=off", "wide" or "muon"."""
+    if argument not in ("", "memory=off", "wide", "muon"):
+        raise UserError(
+            f"quickstart.py:{argument}: the argument is nothing, memory=off, wide or muon"
+        )
     memory = argument != "memory=off"
     config = ConfigDict()
     config.seed = 0
@@ -27,7 +30,7 @@ def get_config(argument: str = "") -> ConfigDict:
     # Where both cores are busy, making a batch of new pictures takes a tenth of a step's time. Four
     # passes over these, kept, taught as much as one over four times as many; these are three, more
     # without memory. Those of the first are drawn while the step compiles.
-    pictures = 28_000
+    pictures = 32_000 if argument == "wide" else 28_000
     config.data = {
         "source": {
             "name": "world",
@@ -72,6 +75,9 @@ def get_config(argument: str = "") -> ConfigDict:
         "warmup": 100,
         "weight_decay": 0.3,
     }
+    if argument == "wide":  # of fewer, larger products
+        config.steps = 2_200
+        config.painter.update({"width": 256, "layers": 2})
     if argument == "muon":  # experiments that change one thing of the quickstart keep to this
         config.steps = 1_750
         config.optimizer.update({"name": "muon", "schedule": "cosine"})

@@ -71,9 +71,11 @@ def test_instructions_are_read_to_their_end(name):
     assert lengths.max() < 200
 
 
-def test_captions_are_read_to_their_end():
+@pytest.mark.parametrize("argument", ["", ":wide"])
+def test_captions_are_read_to_their_end(argument):
     """Training's need less than what is drawn later."""
-    data = config.run_config(config.load(str(FILES[0].with_name("quickstart.py")))).data
+    file = f"{FILES[0].with_name('quickstart.py')}{argument}"
+    data = config.run_config(config.load(file)).data
     captions = source(data, "train")
     tokenizer = tokenizers.make(data.tokenizer, captions)
     texts = (captions.text(i) for i in range(len(captions)))

@@ -157,6 +157,7 @@ def test_the_artist_draws_any_number_of_texts_the_same_each_time(artist):
     assert first.dtype == np.uint8
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(artist.draw(texts[128:], seed=1, first=128).images, first[128:])
+    np.testing.assert_array_equal(artist.draw(texts[:5], seed=1, whole=True).images, first[:5])
     assert (artist.draw(texts, seed=2).images != first).any()
 
 

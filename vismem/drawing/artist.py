@@ -106,6 +106,7 @@ class Artist:
         *,
         seed: int = 0,
         first: int = 0,
+        whole: bool = False,
         params: Params | None = None,
         steps: int | None = None,
         solver: str | None = None,
@@ -125,6 +126,8 @@ class Artist:
           seed: the same seed and texts give the same pictures.
           first: which one the first is of more texts, of whose pictures these are to be a part; a
             multiple of `BATCH`.
+          whole: whether few texts, too, are drawn in a batch of `BATCH`, filled up as the last one
+            of many is.
           params: instead of the artist's own.
           steps, solver, guidance_scale, diversity: instead of the config's.
           trace: whether to keep what happened at every step.
@@ -160,7 +163,7 @@ class Artist:
             raise UserError("draw: the run has not learned from conversations; it has no next turn")
         if kept is not None and carry is None:
             raise UserError("draw: kept: there is no picture yet that pixels could be of")
-        size = min(BATCH, first + len(texts))
+        size = BATCH if whole else min(BATCH, first + len(texts))
         key = named_key(jax.random.key(seed), "draw")
         parts = []
         for start in range(0, len(texts), size):

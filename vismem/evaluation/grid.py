@@ -29,5 +29,6 @@ class Grid:
 
     def run(self, state: Mapping[str, Any]) -> dict[str, Image.Image]:
         """The sheet, as "grid"."""
-        images = self.artist.draw(self.texts, params=state["ema"], seed=self.seed).images
-        return {"grid": sheets.grid(images, self.texts)}
+        # In whole batches, as most evaluators draw: their program serves, and none is compiled.
+        drawing = self.artist.draw(self.texts, params=state["ema"], seed=self.seed, whole=True)
+        return {"grid": sheets.grid(drawing.images, self.texts)}
