@@ -79,7 +79,7 @@ def product(x: Array, kernel: Array) -> Array:
     all the same. One that would be no faster for it is left to do so.
     """
     asked = jax.config.jax_default_matmul_precision == MIXED
-    spell_out = rules.platform() == "cpu" and multiplies_bfloat16()
+    spell_out = rules.platform() == "cpu" and cpu_multiplies_bfloat16()
     if asked and spell_out and x.dtype == jnp.float32:
         return _rounded_product(x, kernel)
     return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[1])
