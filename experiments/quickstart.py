@@ -2,7 +2,7 @@
 
     vismem train experiments/quickstart.py
     vismem train experiments/quickstart.py:memory=off     # the ablation: no memory, no strategy
-    vismem train experiments/quickstart.py:wide           # twice as long, a larger share of the peak
+    vismem train experiments/quickstart.py:wide           # twice as long, more of the peak
     vismem train experiments/quickstart.py:muon           # slower: what other tables change
 
 What to expect is in experiments/RESULTS.md.
