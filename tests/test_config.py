@@ -145,7 +145,7 @@ TOWERS = str(Path(__file__).parents[1] / "experiments" / "towers.py")
         (QUICKSTART, ["data.source.name=folder"], "data.source", {"name": "folder"}),
         (
             *(QUICKSTART, ["evaluators.progress.name=loss"], "evaluators.progress"),
-            {"name": "loss", "every": 750, "count": 128},
+            {"name": "loss", "every": 780, "count": 128},
         ),
         # Its `width` is no option of a tower's; of a canvas's encoder of that name it is.
         (TOWERS, ["vision.name=cnn"], "vision", {"name": "cnn"}),
