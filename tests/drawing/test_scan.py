@@ -157,8 +157,24 @@ def test_the_artist_draws_any_number_of_texts_the_same_each_time(artist):
     assert first.dtype == np.uint8
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(artist.draw(texts[128:], seed=1, first=128).images, first[128:])
-    np.testing.assert_array_equal(artist.draw(texts[:5], seed=1, whole=True).images, first[:5])
     assert (artist.draw(texts, seed=2).images != first).any()
+
+
+def test_few_texts_are_drawn_by_the_program_of_many_if_asked(artist, monkeypatch):
+    compiled, start = [], Gaussian.start
+
+    def seen(self, key, shape):
+        compiled.append(shape[0])
+        return start(self, key, shape)
+
+    monkeypatch.setattr(Gaussian, "start", seen)
+    texts = [f"{'a' * (i % 7 + 1)}" for i in range(130)]
+    many = artist.draw(texts, seed=1).images
+    few = artist.draw(texts[:5], seed=1, whole=True).images
+    assert compiled == [128]
+    np.testing.assert_array_equal(few, many[:5])
+    artist.draw(texts[:5], seed=1)
+    assert compiled == [128, 5]
 
 
 def test_pictures_are_decoded_in_parts(monkeypatch):
